@@ -1,0 +1,1 @@
+# mssl.so, the OpenSSL provider, is built here once it exists.

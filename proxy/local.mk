@@ -1,0 +1,15 @@
+# The daemon. Everything but main is libproxy, so that tests link it; its rooms add to the list below.
+noinst_LTLIBRARIES += libproxy.la
+libproxy_la_SOURCES =
+libproxy_la_LIBADD = \
+	libmsslproto.la \
+	$(EVENT_LIBS) \
+	$(SSL_LIBS) \
+	$(SPDLOG_LIBS) \
+	$(FMT_LIBS) \
+	$(SQLITE_LIBS) \
+	$(TOML_LIBS)
+
+sbin_PROGRAMS += msslproxy
+msslproxy_SOURCES = proxy/main.cpp
+msslproxy_LDADD = libproxy.la

@@ -1,0 +1,2 @@
+libproxy_la_SOURCES += \
+	$(end_of_list)

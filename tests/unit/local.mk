@@ -1,0 +1,17 @@
+# One Criterion program of all tests/unit/test_*.cpp; one file a line, sorted.
+if HAVE_CRITERION
+if !TSAN
+check_PROGRAMS += tests/unit/unit-tests
+TESTS += tests/unit/unit.tap
+endif
+endif
+tests_unit_unit_tests_SOURCES = \
+	$(end_of_list)
+# So that the C++ compiler links even while the list is empty.
+nodist_EXTRA_tests_unit_unit_tests_SOURCES = none.cpp
+tests_unit_unit_tests_CPPFLAGS = $(AM_CPPFLAGS) $(CRITERION_CFLAGS)
+# cr_assert(eq(...)) converts.
+tests_unit_unit_tests_CXXFLAGS = $(AM_CXXFLAGS) -Wno-conversion
+tests_unit_unit_tests_LDADD = libproxy.la $(CRITERION_LIBS)
+
+EXTRA_DIST += tests/unit/unit.tap
