@@ -1,6 +1,19 @@
 # The protocol itself: no sockets, files, clock, threads. Headers and sources, one a line, sorted.
 noinst_LTLIBRARIES += libmsslproto.la
 libmsslproto_la_SOURCES = \
+	protocol/bitmap.h \
+	protocol/bytes.h \
+	protocol/download.h \
+	protocol/frame.h \
+	protocol/identity.h \
+	protocol/merkle.h \
+	protocol/objects.h \
+	protocol/openssl.h \
+	protocol/result.h \
+	protocol/session.h \
+	protocol/spread.h \
+	protocol/types.h \
+	protocol/upload.h \
 	$(end_of_list)
 libmsslproto_la_LIBADD = $(SSL_LIBS) $(IPSEC_MB_LIBS)
 

@@ -1,0 +1,53 @@
+// A pool of threads for what would block a loop: disk, name look-up, hashing above one leaf, signatures (DESIGN 4).
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "proxy/core/loop.h"
+
+namespace mssl::proxy {
+
+class Workers {
+public:
+    explicit Workers(unsigned threads);
+    ~Workers();  // finishes what is queued, then joins
+    Workers(const Workers&) = delete;
+    Workers& operator=(const Workers&) = delete;
+
+    // From any thread. Jobs of one pool run in any order and in parallel.
+    void submit(std::function<void()> job);
+    // Runs job in the pool, then done(its result) in loop.
+    template <class F, class D>
+    void submit(Loop& loop, F job, D done) {
+        submit([&loop, job = std::move(job), done = std::move(done)]() mutable {
+            auto result = std::make_shared<decltype(job())>(job());
+            loop.post([result, done = std::move(done)]() mutable { done(std::move(*result)); });
+        });
+    }
+
+private:
+    void work();
+    std::mutex mutex_;
+    std::condition_variable ready_;
+    std::deque<std::function<void()>> jobs_;
+    bool stopping_ = false;
+    std::vector<std::thread> threads_;
+};
+
+// Jobs that must run one after another in submission order (a file's writes), on a shared pool. Copyable handle.
+class Strand {
+public:
+    explicit Strand(Workers& workers);
+    void submit(std::function<void()> job);  // from any thread
+
+private:
+    struct State;
+    std::shared_ptr<State> state_;
+};
+
+}  // namespace mssl::proxy
