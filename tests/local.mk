@@ -28,6 +28,7 @@ else
 check_PROGRAMS += $(SIM_TESTS) $(FUZZ_TESTS)
 TESTS += \
 	tests/check-includes \
+	tests/summary-works \
 	$(SIM_TESTS) \
 	$(FUZZ_TESTS)
 endif
@@ -36,4 +37,8 @@ endif
 EXTRA_DIST += \
 	tests/check-includes \
 	tests/facades \
-	tests/lsan.supp
+	tests/lsan.supp \
+	tests/stages.bash \
+	tests/summary \
+	tests/summary-works \
+	$(end_of_list)

@@ -12,3 +12,6 @@ else
 fuzz_main = tests/fuzz/standalone.cpp
 endif
 EXTRA_DIST += tests/fuzz/standalone.cpp
+
+.PHONY: fuzzers
+fuzzers: $(FUZZ_TESTS)
