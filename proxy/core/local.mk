@@ -1,8 +1,11 @@
 libproxy_la_SOURCES += \
 	proxy/core/buffer_pool.h \
+	proxy/core/config.h \
 	proxy/core/counters.h \
+	proxy/core/log.h \
 	proxy/core/loop.h \
 	proxy/core/net.h \
 	proxy/core/stream.h \
+	proxy/core/tls.h \
 	proxy/core/workers.h \
 	$(end_of_list)

@@ -1,4 +1,7 @@
 libproxy_la_SOURCES += \
+	proxy/http/message.h \
+	proxy/http/parser.h \
+	proxy/http/semantics.h \
 	$(end_of_list)
 
 # llhttp's own C sources, compiled here where the system has no library of it: copied first, because objects

@@ -1,2 +1,3 @@
 libproxy_la_SOURCES += \
+	proxy/store/store.h \
 	$(end_of_list)

@@ -1,0 +1,42 @@
+// What RFC 9110 and 9111 say about a head, as pure functions: validators, preconditions, ranges, whether to share.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <variant>
+
+#include "protocol/objects.h"
+#include "proxy/http/message.h"
+
+namespace mssl::proxy {
+
+// Entity tags in If-None-Match/If-Match: nothing when the syntax is wrong. "*" is one element with text "*".
+struct EntityTag {
+    bool weak = false;
+    std::string tag;  // with quotes
+};
+std::optional<std::vector<EntityTag>> parse_entity_tags(const Fields& fields, std::string_view name);
+
+// The strong validator of a response: strong ETag, else a Last-Modified at least one second older than Date that RFC 9110
+// §8.8.2.2 calls strong (60 s older). Nothing: never shared.
+std::optional<Validator> strong_validator(const ResponseHead& response);
+
+// DESIGN 3 "Shared only if", without path and size rules. The reason it is not, for the log, or nothing when it is.
+std::optional<std::string> why_not_shared(const RequestHead& request, const ResponseHead& response, Access access);
+
+// What a GET or HEAD with these fields gets from a representation with this validator and length: RFC 9110 §13.2.2 order,
+// If-Range, one range (several ranges → the whole, which RFC 9110 §14.2 allows).
+struct RangeAnswer {
+    std::uint16_t status = 200;       // 200, 206, 304, 412, 416
+    std::uint64_t first = 0;          // of the body to send
+    std::uint64_t count = 0;
+};
+RangeAnswer answer_range(const Fields& request, const Validator& validator, std::uint64_t length);
+
+// Content-Range of a 206 ("bytes a-b/len") → first, last, complete length; malformed otherwise.
+struct ContentRange {
+    std::uint64_t first = 0, last = 0, length = 0;
+};
+Result<ContentRange> parse_content_range(std::string_view value);
+
+}  // namespace mssl::proxy
