@@ -12,7 +12,7 @@ AM_TESTS_ENVIRONMENT = \
 
 test_cxxflags = $(AM_CXXFLAGS) -Wno-conversion
 
-# SIM_TESTS, FUZZ_TESTS: plain programs, filled in by their rooms. THREAD_TESTS: those of them (or more) that mean
+# SIM_TESTS, FUZZ_TESTS: plain programs, filled in by their rooms. THREAD_TESTS: those of them that mean
 # something under ThreadSanitizer; Criterion's programs do not start under it, so there only these run.
 SIM_TESTS =
 FUZZ_TESTS =

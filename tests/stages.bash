@@ -34,10 +34,10 @@ stage() {
 check_tree() {
     local status=0
     build_tree "$1" "$2" all || return
-    find "$1" -name '*.trs' -delete
+    find "$1/tests" \( -name '*.trs' -o -name '*.log' \) -delete
     limited make -C "$1" --no-print-directory -j"$jobs" -k check || status=$?
-    (cd "$1" && find . -name '*.trs' -exec cp --parents -t "$here" {} +)
-    ((status == 0)) || find "$1" -name '*.log' -path '*/tests/*' -newer "$1/.configured" -exec grep -l -E '^(not ok|FAIL|ERROR)' {} + |
+    (cd "$1" && find tests \( -name '*.trs' -o -name '*.log' \) -newer .configured -exec cp --parents -t "$here" {} +)
+    ((status == 0)) || find "$here" -name '*.log' -exec grep -l -E '^(not ok|FAIL|ERROR)' {} + |
         while read -r log; do printf '%s\n' "--- $log"; tail -n 60 "$log"; done
     return "$status"
 }
@@ -93,18 +93,19 @@ stage_fuzz() {
     local cc cxx
     cc=$(clang clang) && cxx=$(clang clang++) || { echo "no clang++: fuzzing is skipped"; return 77; }
     CC=$cc CXX=$cxx build_tree build-fuzz --enable-fuzzers fuzzers || return
-    local program name corpus status=0 verdict
+    local program name status=0 verdict
+    local -a corpus
     for program in build-fuzz/tests/fuzz/fuzz_*; do
         [[ -x $program && $program != *.o ]] || continue
         name=${program##*/fuzz_}
-        corpus=build-fuzz/corpus/$name
-        mkdir -p "$corpus" "tests/fuzz/corpus/$name" build-fuzz/crashes
+        corpus=(build-fuzz/corpus/"$name")
+        mkdir -p "${corpus[0]}" build-fuzz/crashes
+        [[ ! -d tests/fuzz/corpus/$name ]] || corpus+=(tests/fuzz/corpus/"$name")
         printf 'fuzz_%s: ' "$name"
         verdict=PASS
         limited "$program" -max_total_time="$fuzz_seconds" -timeout=25 -rss_limit_mb=3072 -print_final_stats=1 \
-            -artifact_prefix="build-fuzz/crashes/$name-" "$corpus" "tests/fuzz/corpus/$name" >"$here/$name.log" 2>&1 ||
+            -artifact_prefix="build-fuzz/crashes/$name-" "${corpus[@]}" >"$here/$name.log" 2>&1 ||
             { verdict=FAIL; status=1; }
-        rmdir --ignore-fail-on-non-empty -p "tests/fuzz/corpus/$name" 2>/dev/null
         if [[ $verdict == PASS ]]; then
             sed -n 's/^stat::number_of_executed_units: *\([0-9]*\)/\1 inputs/p' "$here/$name.log"
         else
