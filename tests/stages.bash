@@ -91,7 +91,10 @@ clang() {
 
 stage_fuzz() {
     local cc cxx
-    cc=$(clang clang) && cxx=$(clang clang++) || { echo "no clang++: fuzzing is skipped"; return 77; }
+    if ! cc=$(clang clang) || ! cxx=$(clang clang++); then
+        echo "no clang++: fuzzing is skipped"
+        return 77
+    fi
     CC=$cc CXX=$cxx build_tree build-fuzz --enable-fuzzers fuzzers || return
     local program name status=0 verdict
     local -a corpus
