@@ -9,6 +9,8 @@ libmsslproto_la_SOURCES = \
 	protocol/merkle.h \
 	protocol/objects.h \
 	protocol/openssl.h \
+	protocol/resolve.cpp \
+	protocol/resolve.h \
 	protocol/result.h \
 	protocol/session.h \
 	protocol/spread.h \
