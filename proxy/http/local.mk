@@ -1,4 +1,6 @@
 libproxy_la_SOURCES += \
+	proxy/http/body_writer.h \
+	proxy/http/client.h \
 	proxy/http/message.h \
 	proxy/http/parser.h \
 	proxy/http/semantics.h \
