@@ -1,0 +1,69 @@
+// One shared object at the server (DESIGN 3 "From cold", 9): the tree and its signed heads, the bytes (spool, or the origin
+// again), and the giving-out. Lives in its owner loop (LoopGroup::owner); the shared_ptr may be held anywhere, the methods marked
+// "any thread" called from anywhere, the rest from the owner loop.
+//
+//   ┌─────────┐ first head ┌─────────┐ final head ┌──────────┐
+//   │ opening │───────────▶│ hashing │───────────▶│ complete │
+//   └─────────┘            └─────────┘            └──────────┘
+//        └──── origin broke / changed / lied ──────────┴────────▶ withdrawn
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "protocol/frame.h"
+#include "protocol/objects.h"
+#include "protocol/spread.h"
+#include "proxy/core/loop.h"
+#include "proxy/store/store.h"
+
+namespace mssl::proxy {
+
+// A member's handle on an object, as the object sees it. Implemented by member_session; called in the owner loop of the object,
+// and must post to its own loop. All calls are harmless after the session has ended.
+class ObjectTaker {
+public:
+    virtual ~ObjectTaker() = default;
+    virtual void send_control(const ControlFrame& frame) = 0;  // frame's handle is already the taker's
+    // data null when frame.length is 0. sent: run in the owner loop when the last chunk went to the kernel (or the session ended).
+    virtual void send_block(const BlockFrame& frame, BlockData data, std::function<void()> sent) = 0;
+    virtual MemberId member() const = 0;
+    virtual PeerEntry entry() const = 0;  // directory's view; port 0 when it cannot be dialled
+};
+
+class HostedObject {
+public:
+    enum class State : std::uint8_t { opening, hashing, complete, withdrawn };
+    virtual ~HostedObject() = default;
+
+    // ── any thread ──
+    virtual const ObjectId& id() const = 0;
+    virtual Loop& loop() = 0;
+    virtual State state() const = 0;
+    virtual std::shared_ptr<const SignedManifest> manifest() const = 0;
+    virtual std::shared_ptr<const SignedHead> head() const = 0;  // newest; null while opening
+    // Runs `ready` in `where` once there is a first head, or with the reason why there will never be one.
+    virtual void when_open(Loop& where, std::function<void(Status)> ready) = 0;
+    // Bytes for a plain reader (publish, tests): progress of hashing in bytes.
+    virtual std::uint64_t hashed_bytes() const = 0;
+
+    // ── owner loop ──
+    // Answers OPENED (what can be had now), HEAD, PEERS through the taker. The Handle is the taker's.
+    virtual TakerId attach(std::shared_ptr<ObjectTaker> taker, Handle handle) = 0;
+    virtual void detach(TakerId taker) = 0;
+    virtual Status on_request(TakerId taker, const Request& request) = 0;
+    virtual void on_cancel(TakerId taker, const Cancel& cancel) = 0;
+    virtual void on_any(TakerId taker, const Any& any) = 0;
+    virtual Status on_progress(TakerId taker, const Progress& progress) = 0;
+    // The member's address became known or changed; or it is to be left out (convicted).
+    virtual void on_entry_changed(TakerId taker) = 0;
+
+    // ── the cold read feeds it (owner loop) ──
+    // In order; node is the block's hash, data the verified bytes. Signs heads at once for the first, then every 100 ms or 16 MiB.
+    virtual void append(BlockIndex block, BlockData data, std::uint32_t length, const Hash& node) = 0;
+    virtual void withdraw(const Error& why) = 0;
+};
+
+}  // namespace mssl::proxy
