@@ -7,5 +7,7 @@ libproxy_la_SOURCES += \
 	proxy/core/net.h \
 	proxy/core/stream.h \
 	proxy/core/tls.h \
+	proxy/core/wire.cpp \
+	proxy/core/wire.h \
 	proxy/core/workers.h \
 	$(end_of_list)

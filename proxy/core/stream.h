@@ -61,6 +61,8 @@ public:
     // RST (plain) or an abrupt close: the peer must not take what it has for complete.
     void abort();
 
+    // Later callbacks go to handler: for a port that learns from ALPN who shall speak. Never from a destroyed handler's callback.
+    void set_handler(StreamHandler& handler);
     bool is_open() const;
     bool is_tls() const;
     Loop& loop();
