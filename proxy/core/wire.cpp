@@ -87,6 +87,15 @@ void Wire::finish() {
     arm_write();
 }
 
+void Wire::abandon() {
+    closed_ = true;
+    linger_.stop();
+    if (stream_) {
+        stream_->want_read(false);
+        stream_->want_write(false);
+    }
+}
+
 void Wire::arm_write() {
     if (stream_ && stream_->is_open() && !closed_) stream_->want_write(true);
 }
@@ -161,13 +170,8 @@ void Wire::on_error(const Error& error) { end(error); }
 
 void Wire::end(const Error& why) {
     if (closed_) return;
-    closed_ = true;
-    linger_.stop();
-    const Error copy = why;
-    if (stream_) {
-        stream_->want_read(false);
-        stream_->want_write(false);
-    }
+    const Error copy = why;  // why may be a member of ours, and the handler may let go of this Wire
+    abandon();
     handler_->on_closed(copy);
 }
 

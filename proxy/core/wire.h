@@ -2,7 +2,8 @@
 // waiting control frames and one data chunk into each TLS record; tells when more data should be queued.
 //
 // Thread rules: the loop's thread only. Handler calls come from the loop, never from inside a call into the Wire; a handler may
-// dispose of the Wire in any of them.
+// dispose of the Wire in any of them,
+// after abandon().
 #pragma once
 
 #include <memory>
@@ -41,6 +42,8 @@ public:
     void ping();
     // Sends ERROR, writes what is queued, closes; on_closed follows.
     void fail(Errc code, std::string_view text);
+    // No handler call comes after this: before the handler goes, or gives the Wire to Loop::dispose.
+    void abandon();
     // Writes what is queued, then an orderly end; on_closed follows with `closed`.
     void finish();
 
