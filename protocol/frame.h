@@ -10,6 +10,7 @@
 // exactly what encoders make: unknown types are `unexpected`, trailing bytes `malformed`.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -29,10 +30,16 @@ inline constexpr std::size_t kMaxDataPayload = kMaxRecordBytes - kFrameHeaderByt
 // A manifest (kMaxObjectDer) and a bitmap of 2^20 blocks both fit.
 inline constexpr std::size_t kMaxControlBody = 256 * 1024;
 inline constexpr std::size_t kMaxHaveRanges = 1024;
+// 2^20 blocks: 256 GiB. Of larger objects a side says what it has by HAVE alone, with an empty bitfield.
+inline constexpr std::size_t kMaxBitfieldBytes = 128 * 1024;
+// An index has 32 bits; so no count of blocks is more, and no tree has a level ≥ 32.
+inline constexpr std::uint64_t kMaxBlocks = std::uint64_t{1} << 32;
+inline constexpr std::uint8_t kMaxTreeLevels = 32;
 inline constexpr std::size_t kMaxPeersPerFrame = 128;
 inline constexpr std::size_t kMaxTextBytes = 512;
 inline constexpr std::size_t kMaxTokenBytes = 256;
 inline constexpr std::uint8_t kMaxAnyTokens = 64;
+inline constexpr std::uint8_t kMaxAnyLevel = 3;
 
 enum class FrameType : std::uint8_t {
     hello = 0x01,
@@ -127,14 +134,23 @@ using ControlFrame = std::variant<Hello, ErrorFrame, Ping, Pong, Enrol, Enrolled
                                   Renew, TicketFrame, Report>;
 
 FrameType type_of(const ControlFrame& frame);
+// "HELLO", …; "unknown" for a value that is no enumerator.
 std::string_view frame_name(FrameType type);
+// The type that a byte on the wire names, if any.
+std::optional<FrameType> frame_type(std::uint8_t type);
+// Bytes that a body of this type can have at most (DATA: header and payload): checked before memory is taken.
+std::size_t max_frame_body(FrameType type);
+// What a failure is called on the wire: codes below 0x40 by their own name, `truncated` malformed, and what is
+// nobody else's business (and `ok`, which is no failure) busy.
+Errc wire_code(Errc code);
 
-// Header and body. Total: every value within the limits above encodes.
+// Header and body. Total: every value within the limits above encodes; codes as wire_code says, control characters
+// in texts become '?'. Beyond the limits, or with another number of nodes than bits in the mask: terminates.
 Bytes encode_frame(const ControlFrame& frame);
 // Body of a frame of a known type. Errors: malformed, too_large, unexpected (unknown type, or data).
 Result<ControlFrame> decode_frame(std::uint8_t type, View body);
 
-// The 16 bytes before a payload of payload_bytes ≤ kMaxDataPayload.
+// The 16 bytes before a payload of 1 ≤ payload_bytes ≤ kMaxDataPayload.
 std::array<std::uint8_t, kFrameHeaderBytes + kDataHeaderBytes> encode_data_header(const DataHeader& h,
                                                                                   std::size_t payload_bytes);
 
@@ -162,7 +178,7 @@ public:
 class FrameParser {
 public:
     explicit FrameParser(FrameSink& sink) : sink_(&sink) {}
-    // Never empty while ok.
+    // Never empty while ok; empty after an error.
     MutableView prepare();
     // n ≤ prepare().size() bytes were placed there.
     Status commit(std::size_t n);
@@ -173,6 +189,11 @@ public:
 
 private:
     enum class State { header, control, data_header, payload, failed };
+    Status advance();
+    Status begin_frame();
+    Status begin_payload();
+    void expect(State state, std::size_t bytes);
+
     FrameSink* sink_;
     State state_ = State::header;
     std::size_t filled_ = 0;
@@ -183,6 +204,7 @@ private:
     Bytes body_;
     DataHeader data_{};
     MutableView slot_;
+    bool discarding_ = false;
     Bytes discard_;
 };
 

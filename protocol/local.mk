@@ -4,7 +4,9 @@ libmsslproto_la_SOURCES = \
 	protocol/bitmap.h \
 	protocol/bytes.h \
 	protocol/download.h \
+	protocol/frame.cpp \
 	protocol/frame.h \
+	protocol/frame_codec.cpp \
 	protocol/identity.h \
 	protocol/merkle.h \
 	protocol/objects.h \
