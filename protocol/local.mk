@@ -2,6 +2,7 @@
 noinst_LTLIBRARIES += libmsslproto.la
 libmsslproto_la_SOURCES = \
 	protocol/bitmap.h \
+	protocol/bytes.cpp \
 	protocol/bytes.h \
 	protocol/download.h \
 	protocol/frame.cpp \
@@ -10,9 +11,11 @@ libmsslproto_la_SOURCES = \
 	protocol/identity.h \
 	protocol/merkle.h \
 	protocol/objects.h \
+	protocol/openssl.cpp \
 	protocol/openssl.h \
 	protocol/resolve.cpp \
 	protocol/resolve.h \
+	protocol/result.cpp \
 	protocol/result.h \
 	protocol/session.h \
 	protocol/spread.h \
