@@ -2,6 +2,8 @@ libproxy_la_SOURCES += \
 	proxy/core/buffer_pool.h \
 	proxy/core/config.h \
 	proxy/core/counters.h \
+	proxy/core/files.cpp \
+	proxy/core/files.h \
 	proxy/core/log.h \
 	proxy/core/loop.h \
 	proxy/core/net.h \
