@@ -17,6 +17,7 @@ libmsslproto_la_SOURCES = \
 	protocol/resolve.h \
 	protocol/result.cpp \
 	protocol/result.h \
+	protocol/session.cpp \
 	protocol/session.h \
 	protocol/spread.h \
 	protocol/types.h \

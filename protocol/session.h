@@ -6,7 +6,8 @@
 //     └───────┘                                      └───────┘                               └────────┘
 //
 // Legal frames by role (mssl-protocol(7), SESSIONS): a server never takes OPENED from a member, a peer never takes ANY,
-// and so on; anything else is `unexpected` and ends the session: a forgotten case fails closed.
+// and so on; anything else is `unexpected` and ends the session: a forgotten case fails closed. Blocks come one after
+// the other, the DATA of each from its start to its end; control frames, and answers without data, may go between.
 //
 // Thread rules: one owner, one thread.
 #pragma once
@@ -47,7 +48,7 @@ struct PayloadRef {
 };
 
 // One piece for the wire: header bytes, then payload (may be empty), together at most kMaxRecordBytes when payload is
-// not empty.
+// not empty. The header holds whole frames: waiting control frames share a chunk, a BLOCK goes with its first DATA.
 struct OutChunk {
     Bytes header;
     std::shared_ptr<const std::uint8_t[]> keep;  // owns payload
@@ -58,7 +59,14 @@ class Session final : private FrameSink {
 public:
     enum class State : std::uint8_t { hello, ready, closed };
 
+    // What may wait in control frames. The largest bitmap fits six times; a peer that lets more pile up does not
+    // read, and its session ends with `busy`.
+    static constexpr std::size_t kMaxControlQueue = 1024 * 1024;
+
+    // The handler outlives the session and does not destroy it from inside a call.
     Session(SessionRole role, const Hello& own, SessionHandler& handler);
+    Session(const Session&) = delete;
+    Session& operator=(const Session&) = delete;
 
     // ── Input ──
     MutableView prepare() { return parser_.prepare(); }
@@ -69,12 +77,15 @@ public:
 
     // ── Output ──
     // Control frames leave before any data that is not already a chunk. Terminates when a frame of this type is not
-    // legal to send in this role (a bug).
+    // legal to send in this role, or a BLOCK announces data (a bug). May be called before the peer's HELLO; after the
+    // end all output is silently dropped. May end the session (kMaxControlQueue): look at state().
     void send(const ControlFrame& frame);
-    // Queues a block: its BLOCK frame, then its DATA, cut into chunks. payload.length == frame.length.
+    // Queues a block: its BLOCK frame, then its DATA, cut into chunks. payload.length == frame.length. One without
+    // data (nodes_only) goes with the control frames, before blocks queued earlier.
     void send_block(const BlockFrame& frame, PayloadRef payload);
-    // Drops what is queued of a block and not begun. Returns true if all of it was dropped.
+    // Drops what is queued of a block and not begun. Returns true if the block was queued and nothing of it has left.
     bool drop_block(Handle handle, BlockIndex block);
+    // Nothing while another PING is unanswered or the session is not ready.
     void ping(MonoTime now);
     // Queues ERROR and closes.
     void fail(Errc code, std::string_view text);
@@ -95,7 +106,20 @@ private:
     Status on_frame(ControlFrame frame) override;
     Result<MutableView> slot(const DataHeader& h, std::size_t payload_bytes) override;
     Status on_data(const DataHeader& h, View payload) override;
+    Status on_hello(const ControlFrame& frame);
+    Status on_pong(const Pong& pong);
+    Status on_block(const BlockFrame& block);
+    Status still_open() const;
+    void queue_control(Bytes frame);
+    void close_quietly();
 
+    // The block that is coming in.
+    struct InBlock {
+        Handle handle;
+        BlockIndex block;
+        std::uint32_t length = 0;
+        std::uint32_t received = 0;
+    };
     struct OutBlock {
         BlockFrame frame;
         PayloadRef payload;
@@ -109,7 +133,9 @@ private:
     State state_ = State::hello;
     Hello peer_;
     std::optional<ErrorFrame> peer_error_;
+    std::optional<InBlock> incoming_;
     std::deque<Bytes> control_;
+    std::size_t control_bytes_ = 0;  // with what each entry costs besides
     std::deque<OutBlock> data_;
     std::size_t queued_data_ = 0;
     MonoTime now_{};
