@@ -7,6 +7,7 @@ libproxy_la_SOURCES += \
 	proxy/core/log.h \
 	proxy/core/loop.h \
 	proxy/core/net.h \
+	proxy/core/runtime.h \
 	proxy/core/stream.h \
 	proxy/core/tls.h \
 	proxy/core/wire.cpp \
