@@ -1,9 +1,20 @@
 libproxy_la_SOURCES += \
+	proxy/http/body_writer.cpp \
 	proxy/http/body_writer.h \
+	proxy/http/chunked.cpp \
+	proxy/http/chunked.h \
 	proxy/http/client.h \
+	proxy/http/date.cpp \
+	proxy/http/head_grammar.h \
+	proxy/http/head_scan.cpp \
+	proxy/http/head_scan.h \
+	proxy/http/llhttp.cpp \
+	proxy/http/message.cpp \
 	proxy/http/message.h \
+	proxy/http/parser.cpp \
 	proxy/http/parser.h \
 	proxy/http/semantics.h \
+	proxy/http/syntax.h \
 	$(end_of_list)
 
 # llhttp's own C sources, compiled here where the system has no library of it: copied first, because objects

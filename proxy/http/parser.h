@@ -2,7 +2,8 @@
 // refuses what llhttp 8.1 lets through (findings): CR without LF, LF without CR, obs-fold, a second Host, Transfer-Encoding on
 // HTTP/1.0, Content-Length together with Transfer-Encoding, two differing Content-Lengths, white space before a colon.
 //
-// Pull style, so that back-pressure is the caller's: feed() consumes up to the next event and says which.
+// Pull style, so that back-pressure is the caller's: feed() consumes up to the next event and says which. Feed what is left,
+// also when nothing is left, until it says need_more. A 1xx is a message of its own: head, complete, then the next head.
 //
 // Thread rules: one owner.
 #pragma once
@@ -16,8 +17,8 @@ namespace mssl::proxy {
 enum class HttpEvent : std::uint8_t {
     need_more,   // everything was consumed
     head,        // request()/response() is valid
-    body,        // body() is a piece of content, chunk framing removed; valid until the next feed()
-    complete,    // the message is over; the next bytes begin the next one
+    body,        // body() is a piece of content, chunk framing removed: a part of the input, and gone with it
+    complete,    // the message is over; the next bytes begin the next one (an event of its own, also without more input)
     upgraded,    // after CONNECT or 101: what follows is not HTTP; nothing more will be consumed
 };
 
