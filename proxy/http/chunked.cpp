@@ -86,6 +86,7 @@ Status ChunkedDecoder::step(char c) {
             state_ = State::end_lf;
             return {};
         }
+        if (c == ':') return malformed("trailer field name");
         state_ = State::trailer_name;
         [[fallthrough]];
     case State::trailer_name:
