@@ -1,6 +1,7 @@
 # The protocol itself: no sockets, files, clock, threads. Headers and sources, one a line, sorted.
 noinst_LTLIBRARIES += libmsslproto.la
 libmsslproto_la_SOURCES = \
+	protocol/bitmap.cpp \
 	protocol/bitmap.h \
 	protocol/bytes.cpp \
 	protocol/bytes.h \
@@ -9,6 +10,9 @@ libmsslproto_la_SOURCES = \
 	protocol/frame.h \
 	protocol/frame_codec.cpp \
 	protocol/identity.h \
+	protocol/leaf_hash.cpp \
+	protocol/leaf_hash.h \
+	protocol/merkle.cpp \
 	protocol/merkle.h \
 	protocol/objects.h \
 	protocol/openssl.cpp \
@@ -20,6 +24,8 @@ libmsslproto_la_SOURCES = \
 	protocol/session.cpp \
 	protocol/session.h \
 	protocol/spread.h \
+	protocol/tree_builder.cpp \
+	protocol/tree_builder.h \
 	protocol/types.h \
 	protocol/upload.h \
 	$(end_of_list)

@@ -8,9 +8,8 @@
 //     level 0   (0,0) (0,1) (0,2) (0,3) …      root = fold of the peaks, from the right
 //
 // Only complete nodes have positions here, are ever cached, or cross the wire (DESIGN 3): every path ends at a
-// peak, so incomplete nodes never occur. The one exception is the last block of an object when it is shorter
-// than a block: its node is the fold of the leaf-level peaks below block level, and it is a peak by itself,
-// at position (0, block_count − 1).
+// peak, so incomplete nodes never occur. The last block of an object may be shorter than a block: its node is
+// the tree over its own leaves, and from there on it is a block node like any other, at (0, block_count − 1).
 //
 // Thread rules: everything here is a value or immutable once built.
 #pragma once
@@ -20,20 +19,15 @@
 #include <unordered_map>
 #include <vector>
 
+#include "protocol/leaf_hash.h"
 #include "protocol/result.h"
 #include "protocol/types.h"
 
 namespace mssl {
 
-Hash hash_leaf(View leaf);                          // SHA-256(0x00 ‖ leaf); leaf ≤ kLeafBytes
-Hash hash_node(const Hash& left, const Hash& right);  // SHA-256(0x01 ‖ left ‖ right)
-
 // The node of one block: RFC 9162 MTH over its leaves. 1 ≤ block.size() ≤ kMaxBlockBytes. Leaves of a block are
-// hashed side by side where the machine can (libipsec-mb), else one by one through EVP.
+// hashed side by side where the machine can (leaf_hash.h).
 Hash hash_block(View block);
-
-// MTH of the empty object: SHA-256 of the empty string (RFC 9162 §2.1.1).
-Hash empty_root();
 
 struct NodePosition {
     std::uint8_t level = 0;   // 0 = block
@@ -101,13 +95,16 @@ public:
     };
     std::uint64_t need(BlockIndex block, const Expected* expected = nullptr) const;
 
-    // The positions that a need mask of this block names, lowest level first, and those that verifying the block
-    // with them will make known (the path itself).
+    // The positions that a need mask of this block names, lowest level first. They are also all that a request in
+    // flight has to put into Expected: whatever path verifying the block makes known, nobody asks for a node of
+    // it, because the sibling of each such node is known or expected and paths stop there.
     static std::vector<NodePosition> need_positions(BlockIndex block, std::uint64_t mask);
 
     // Verifies block_node against the newest head with the nodes given for mask (lowest level first; as many as
-    // mask has bits). On success every node on the way is cached. Errors: bad_proof (a hash differs), malformed
-    // (count), truncated (neither known nor given: nodes still to come; nothing is cached).
+    // mask has bits). On success every node on the way is cached; given nodes above an ancestor that is known
+    // already are compared, or verified where the path to the next known one is closed, else ignored. Errors, none
+    // of which changes anything: bad_proof (a hash differs from what is known), malformed (count, or a level above
+    // the peak), no_such_block (beyond the head), truncated (a sibling is neither known nor given yet).
     Status verify(BlockIndex block, const Hash& block_node, std::uint64_t mask, const std::vector<Hash>& nodes);
 
     std::size_t size() const { return nodes_.size(); }
