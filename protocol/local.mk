@@ -1,6 +1,8 @@
 # The protocol itself: no sockets, files, clock, threads. Headers and sources, one a line, sorted.
 noinst_LTLIBRARIES += libmsslproto.la
 libmsslproto_la_SOURCES = \
+	protocol/asn1.cpp \
+	protocol/asn1.h \
 	protocol/bitmap.cpp \
 	protocol/bitmap.h \
 	protocol/bytes.cpp \
@@ -9,12 +11,15 @@ libmsslproto_la_SOURCES = \
 	protocol/frame.cpp \
 	protocol/frame.h \
 	protocol/frame_codec.cpp \
+	protocol/identity.cpp \
 	protocol/identity.h \
 	protocol/leaf_hash.cpp \
 	protocol/leaf_hash.h \
 	protocol/merkle.cpp \
 	protocol/merkle.h \
+	protocol/objects.cpp \
 	protocol/objects.h \
+	protocol/oid.h \
 	protocol/openssl.cpp \
 	protocol/openssl.h \
 	protocol/resolve.cpp \
@@ -32,3 +37,4 @@ libmsslproto_la_SOURCES = \
 libmsslproto_la_LIBADD = $(SSL_LIBS) $(IPSEC_MB_LIBS)
 
 EXTRA_DIST += protocol/ORDER
+EXTRA_DIST += protocol/mssl.asn1

@@ -1,8 +1,8 @@
 // The signed DER objects: manifest, head, ticket (DESIGN 5; syntax in mssl-protocol(7), DER OBJECTS).
 //
-// Each is SEQUENCE { type OID, body SEQUENCE, signer [32] OCTET STRING, signature OCTET STRING } where the signature
+// Each is SEQUENCE { type OID, body SEQUENCE, signer OCTET STRING, signature OCTET STRING } where the signature
 // is Ed25519 over  domain tag ‖ 0x00 ‖ signer id ‖ DER(body), domain tag = "mssl/1 manifest" | "mssl/1 head" |
-// "mssl/1 ticket". Parsed, encoded again and compared: only DER passes, although d2i takes BER.
+// "mssl/1 ticket". Read strictly (protocol/asn1.h), encoded again and compared: only DER passes.
 //
 // Thread rules: values.
 #pragma once
@@ -68,10 +68,13 @@ struct Manifest {
     bool operator==(const Manifest&) const = default;
 
     Geometry geometry() const { return {length, block_bytes}; }
+    // Limits and the syntax of URL, validator and fields. Every parsed Manifest has passed it.
     Status check() const;
     static constexpr std::size_t kMaxUrlBytes = 8192;
     static constexpr std::size_t kMaxFields = 64;
-    static constexpr std::size_t kMaxFieldBytes = 16 * 1024;  // all fields together
+    static constexpr std::size_t kMaxFieldBytes = 16 * 1024;  // names and values of all fields together
+    static constexpr std::size_t kMaxFieldNameBytes = 255;
+    static constexpr std::size_t kMaxEtagBytes = 1024;  // longer ones: not shared
 };
 
 struct Ticket {
@@ -82,6 +85,9 @@ struct Ticket {
     std::uint64_t price = 0;
     WallTime not_before, not_after;
     bool operator==(const Ticket&) const = default;
+
+    // not_before < not_after, both within what DER can say. Every parsed Ticket has passed it.
+    Status check() const;
 };
 
 // The limit of any encoded object: the manifest's fields dominate.
