@@ -111,6 +111,8 @@ public:
     void set_readers(MonoTime now, const std::vector<std::uint64_t>& offsets);
     // Whether this member's upload queue is dry (3) … full (0).
     void set_upload_level(MonoTime now, std::uint8_t level);
+    // The owner lost the bytes of a verified block (the store failed): it is missing again; its node stays known.
+    void forget(MonoTime now, BlockIndex block);
     // Changes DownloadLimits::hard_window_bytes: the store failed in mid-transfer, blocks have nowhere to go but to readers.
     void set_hard_window(MonoTime now, std::uint64_t bytes);
     // Time passes: stalls, timeouts, replanning. Call at next_deadline() or sooner.
