@@ -13,6 +13,7 @@ libproxy_la_SOURCES += \
 	proxy/http/message.h \
 	proxy/http/parser.cpp \
 	proxy/http/parser.h \
+	proxy/http/semantics.cpp \
 	proxy/http/semantics.h \
 	proxy/http/syntax.h \
 	$(end_of_list)

@@ -8,6 +8,7 @@ endif
 tests_unit_unit_tests_SOURCES = \
 	tests/unit/test_http_message.cpp \
 	tests/unit/test_http_parser.cpp \
+	tests/unit/test_semantics.cpp \
 	$(end_of_list)
 # So that the C++ compiler links even while the list is empty.
 nodist_EXTRA_tests_unit_unit_tests_SOURCES = none.cpp
