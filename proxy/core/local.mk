@@ -1,10 +1,12 @@
 libproxy_la_SOURCES += \
+	proxy/core/buffer_pool.cpp \
 	proxy/core/buffer_pool.h \
 	proxy/core/config.h \
 	proxy/core/counters.h \
 	proxy/core/files.cpp \
 	proxy/core/files.h \
 	proxy/core/log.h \
+	proxy/core/loop.cpp \
 	proxy/core/loop.h \
 	proxy/core/net.h \
 	proxy/core/runtime.h \
@@ -12,5 +14,6 @@ libproxy_la_SOURCES += \
 	proxy/core/tls.h \
 	proxy/core/wire.cpp \
 	proxy/core/wire.h \
+	proxy/core/workers.cpp \
 	proxy/core/workers.h \
 	$(end_of_list)

@@ -6,10 +6,12 @@
 
 #include <event2/event.h>
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <thread>
+#include <unordered_map>
 #include <vector>
 
 #include "protocol/types.h"
@@ -46,6 +48,10 @@ public:
     Counters& counters() { return counters_; }
     // Deletes after the current callback has returned: an object may dispose of itself or of its caller.
     void dispose(std::unique_ptr<Disposable> object);
+    // Owns an object that lives on after its owner let go of it (a lingering close), until release(object) or the loop's end.
+    void adopt(std::unique_ptr<Disposable> object);
+    // Deletes an adopted object as dispose() does.
+    void release(Disposable* adopted);
 
     // Runs until stop(); from the thread that becomes the loop's.
     void run();
@@ -53,6 +59,9 @@ public:
     void stop();
 
 private:
+    void run_mailbox();
+    void bury();
+
     unsigned number_;
     EventBasePtr base_;
     EventPtr wake_;
@@ -60,8 +69,10 @@ private:
     std::mutex mutex_;
     std::vector<std::function<void()>> mailbox_;
     bool stopped_ = false;
+    EventPtr bury_event_;
     std::vector<std::unique_ptr<Disposable>> graveyard_;
-    std::thread::id thread_;
+    std::unordered_map<Disposable*, std::unique_ptr<Disposable>> adopted_;
+    std::atomic<std::thread::id> thread_;
     Counters counters_;
 };
 
@@ -80,8 +91,9 @@ public:
     bool running() const;
 
 private:
+    // Shared with the callback that runs, which may destroy this Timer.
+    std::shared_ptr<std::function<void()>> fired_;
     EventPtr event_;
-    std::function<void()> fired_;
 };
 
 // N loops, each in its own thread but the first, which is the caller's.
