@@ -1,15 +1,20 @@
 libproxy_la_SOURCES += \
+	proxy/core/address.cpp \
 	proxy/core/buffer_pool.cpp \
 	proxy/core/buffer_pool.h \
 	proxy/core/config.h \
 	proxy/core/counters.h \
 	proxy/core/files.cpp \
 	proxy/core/files.h \
+	proxy/core/listener.cpp \
+	proxy/core/log.cpp \
 	proxy/core/log.h \
 	proxy/core/loop.cpp \
 	proxy/core/loop.h \
 	proxy/core/net.h \
 	proxy/core/runtime.h \
+	proxy/core/service.cpp \
+	proxy/core/service.h \
 	proxy/core/stream.h \
 	proxy/core/tls.h \
 	proxy/core/wire.cpp \

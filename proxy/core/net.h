@@ -68,6 +68,8 @@ Result<Address> original_destination(int fd);
 
 // Accepts on every loop in turn. On EMFILE/ENFILE/ENOBUFS/ENOMEM accepting pauses, a spare descriptor is spent on
 // closing one waiting connection cleanly, and accepting resumes when descriptors are back.
+//
+// Thread rules: open, start, stop and destruction in loop 0, or while the loops do not run.
 class Listener {
 public:
     using Accepted = std::function<void(Loop&, Fd, const Address& peer)>;  // runs in that loop's thread
