@@ -6,9 +6,12 @@ TESTS += tests/unit/unit.tap
 endif
 endif
 tests_unit_unit_tests_SOURCES = \
+	tests/unit/frame_samples.h \
+	tests/unit/test_frame.cpp \
 	tests/unit/test_http_message.cpp \
 	tests/unit/test_http_parser.cpp \
 	tests/unit/test_semantics.cpp \
+	tests/unit/test_session.cpp \
 	$(end_of_list)
 # So that the C++ compiler links even while the list is empty.
 nodist_EXTRA_tests_unit_unit_tests_SOURCES = none.cpp
