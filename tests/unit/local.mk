@@ -10,6 +10,8 @@ tests_unit_unit_tests_SOURCES = \
 	tests/unit/test_frame.cpp \
 	tests/unit/test_http_message.cpp \
 	tests/unit/test_http_parser.cpp \
+	tests/unit/test_identity.cpp \
+	tests/unit/test_objects.cpp \
 	tests/unit/test_semantics.cpp \
 	tests/unit/test_session.cpp \
 	$(end_of_list)
