@@ -1,0 +1,433 @@
+#include "proxy/client/fetch.h"
+
+#include "proxy/core/log.h"
+
+namespace mssl::proxy {
+namespace {
+
+constexpr std::size_t kMaxLinks = 24;  // findings: a full mesh up to here
+constexpr Duration kPeerBackoff = std::chrono::seconds(1);
+constexpr Duration kMaxPeerBackoff = std::chrono::seconds(30);
+constexpr Duration kHousekeeping = std::chrono::milliseconds(500);
+constexpr Duration kProgressEvery = std::chrono::seconds(1);
+// Without any source for so long a transfer gives up: long enough for a server's restart, short of most clients' patience.
+constexpr Duration kAloneTime = std::chrono::seconds(30);
+// A server whose bytes do not verify so often is not asked again.
+constexpr unsigned kMaxServerCuts = 3;
+
+}  // namespace
+
+Fetch::Fetch(Loop& loop, std::shared_ptr<const Membership> self, ServerLink& server, BannedPeers& banned,
+             BlockBuffers& buffers, const Resolution& resolution, DownloadLimits limits, FetchUser& user)
+    : loop_(&loop),
+      self_(std::move(self)),
+      server_(&server),
+      banned_(&banned),
+      user_(&user),
+      manifest_(resolution.manifest),
+      ticket_(resolution.ticket),
+      head_(resolution.head),
+      signer_(resolution.signer),
+      download_(resolution.manifest->body.geometry(), resolution.manifest->body.object, buffers, limits),
+      timer_(loop, [this] { tick(); }),
+      housekeeping_(loop, [this] {
+          const MonoTime now = loop_->now();
+          dial();
+          if (download_.have().count() != progress_sent_) send_progress(false);
+          if (now >= renew_at_ && server_source_) {
+              server_->send(Renew{handle_});
+              renew_at_ = now + std::chrono::seconds(10);
+          }
+          if (alone_ && !stopped_ && now - alone_since_ >= kAloneTime)
+              return fail(mssl::fail(Errc::unreachable, "no source left: " + last_error_));
+          housekeeping_.start(stopped_ ? kProgressEvery : kHousekeeping);
+      }) {}
+
+Fetch::~Fetch() {
+    for (auto& [_, known] : known_) close_link(known);
+    if (started_) server_->detach(handle_);
+}
+
+void Fetch::start(const Bitmap& have, const std::vector<std::pair<NodePosition, Hash>>& nodes) {
+    const MonoTime now = loop_->now();
+    started_ = true;
+    alone_since_ = now;
+    renew_at_ = now + std::chrono::seconds(
+                          std::max<std::int64_t>(1, (ticket_->body.not_after.unix_seconds - wall_now().unix_seconds) * 2 / 3));
+    download_.on_head(now, head_->body);
+    if (have.count() != 0) download_.restore(have, nodes);
+    handle_ = server_->attach(*this);
+    housekeeping_.start(kHousekeeping);
+    act();
+}
+
+void Fetch::update(const Resolution& resolution) {
+    if (resolution.ticket->body.not_after > ticket_->body.not_after) {
+        ticket_ = resolution.ticket;
+        for (auto& [_, known] : known_)
+            if (known.link) known.link->renew(ticket_->der, signer_.to_der());
+    }
+    if (Status s = take_head(resolution.head->der); !s) fail(s.error());
+}
+
+void Fetch::stop() {
+    if (stopped_) return;
+    stopped_ = true;
+    for (auto& [_, known] : known_) close_link(known);
+    by_source_.clear();
+    if (server_source_) {
+        // No token stays with the server; the handle does, for the directory.
+        server_->send(Any{handle_, 0, 3, false});
+        download_.remove_source(loop_->now(), *server_source_);
+        send_progress(false);
+    }
+    act();
+}
+
+void Fetch::set_readers(const std::vector<std::uint64_t>& offsets) {
+    download_.set_readers(loop_->now(), offsets);
+    act();
+}
+
+void Fetch::set_upload_level(std::uint8_t level) {
+    download_.set_upload_level(loop_->now(), level);
+    act();
+}
+
+void Fetch::set_hard_window(std::uint64_t bytes) {
+    download_.set_hard_window(loop_->now(), bytes);
+    act();
+}
+
+void Fetch::forget(BlockIndex block) {
+    download_.forget(loop_->now(), block);
+    act();
+}
+
+// ── the server ──
+
+void Fetch::on_link_up() {
+    server_->send(Open{handle_, manifest_->body.object, ticket_->der, signer_.to_der()});
+    if (download_.have().count() != 0) send_progress(true);
+}
+
+void Fetch::on_link_down(const Error& why) {
+    last_error_ = "server: " + why.to_string();
+    if (server_source_) {
+        download_.remove_source(loop_->now(), *server_source_);
+        server_source_.reset();
+    }
+    act();
+}
+
+void Fetch::send_progress(bool bitmap) {
+    progress_sent_ = download_.have().count();
+    server_->send(Progress{handle_, progress_sent_, bitmap ? download_.have().to_wire() : Bytes{}});
+}
+
+Status Fetch::on_link_frame(ControlFrame frame) {
+    if (const auto* opened = std::get_if<Opened>(&frame)) {
+        if (opened->blocks != manifest_->body.geometry().block_count())
+            return mssl::fail(Errc::malformed, "OPENED of another size");
+        if (server_source_) return {};
+        server_source_ = SourceId{next_source_++};
+        if (!stopped_) {
+            download_.add_source(loop_->now(), *server_source_, SourceKind::server);
+            act();
+        }
+        return {};
+    }
+    if (const auto* peers = std::get_if<Peers>(&frame)) {
+        on_peers(*peers);
+        return {};
+    }
+    if (std::holds_alternative<AllOut>(frame)) {
+        download_.on_all_out(loop_->now());
+        act();
+        return {};
+    }
+    if (const auto* fresh = std::get_if<TicketFrame>(&frame)) {
+        Result<SignedTicket> ticket = parse_ticket(fresh->ticket_der, signer_.public_key());
+        if (!ticket || ticket->body.grant != ticket_->body.grant) return {};
+        ticket_ = std::make_shared<SignedTicket>(std::move(*ticket));
+        renew_at_ = loop_->now() + std::chrono::seconds(std::max<std::int64_t>(
+                                       1, (ticket_->body.not_after.unix_seconds - wall_now().unix_seconds) * 2 / 3));
+        for (auto& [_, known] : known_)
+            if (known.link) known.link->renew(ticket_->der, signer_.to_der());
+        return {};
+    }
+    if (const auto* close = std::get_if<Close>(&frame)) {
+        const Error why = mssl::fail(close->code, "the server closed the object");
+        // The server forgot it (restart) or drains: what peers have goes on. Withdrawn: nobody may go on.
+        if (close->code == Errc::withdrawn || close->code == Errc::conflicting_head)
+            fail(why);
+        else
+            on_link_down(why);
+        return {};
+    }
+    if (!server_source_) return {};
+    if (stopped_ && !std::holds_alternative<HeadFrame>(frame)) return {};
+    return on_source_frame(*server_source_, std::move(frame));
+}
+
+Result<MutableView> Fetch::on_link_slot(const DataHeader& h, std::size_t payload_bytes) {
+    if (!server_source_ || stopped_) return MutableView{};
+    Result<MutableView> r = download_.slot(loop_->now(), *server_source_, h, payload_bytes);
+    act();
+    return r;
+}
+
+Status Fetch::on_link_data(const DataHeader& h, View payload) {
+    if (!server_source_ || stopped_) return {};
+    if (!payload.empty()) download_.on_data(loop_->now(), *server_source_, h, payload.size());
+    act();
+    return {};
+}
+
+void Fetch::on_link_rtt(Duration rtt) {
+    if (server_source_) download_.on_rtt(*server_source_, rtt);
+}
+
+// ── peers ──
+
+void Fetch::on_peers(const Peers& peers) {
+    for (const PeerEntry& entry : peers.peers) {
+        if (entry.member == self_->id) continue;
+        const auto it = known_.find(entry.member);
+        if (entry.gone) {
+            // A working link to a member that only left the directory stays.
+            if (it != known_.end() && !(it->second.link && it->second.link->open())) {
+                close_link(it->second);
+                known_.erase(it);
+            }
+            continue;
+        }
+        Known& known = known_[entry.member];
+        known.entry = entry;
+    }
+    dial();
+}
+
+void Fetch::dial() {
+    if (stopped_ || failed_ || download_.complete()) return;
+    const MonoTime now = loop_->now();
+    std::size_t links = 0;
+    for (const auto& [_, known] : known_) links += known.link ? 1 : 0;
+    for (auto& [member, known] : known_) {
+        if (links >= kMaxLinks) return;
+        if (known.link || known.entry.port == 0 || now < known.retry_at || banned_->contains(member, now)) continue;
+        const SourceId source{next_source_++};
+        PeerLinkUser& user = *this;
+        known.link = std::make_unique<PeerLink>(*loop_, self_, known.entry, manifest_->body.object,
+                                                manifest_->body.geometry().block_count(), source, user);
+        by_source_[source] = member;
+        known.link->connect(ticket_->der, signer_.to_der());
+        ++links;
+    }
+}
+
+void Fetch::close_link(Known& known) {
+    if (!known.link) return;
+    download_.remove_source(loop_->now(), known.link->source());
+    by_source_.erase(known.link->source());
+    loop_->dispose(std::move(known.link));
+}
+
+Fetch::Known* Fetch::known_of(SourceId source) {
+    const auto it = by_source_.find(source);
+    if (it == by_source_.end()) return nullptr;
+    const auto k = known_.find(it->second);
+    return k == known_.end() ? nullptr : &k->second;
+}
+
+void Fetch::on_peer_open(PeerLink& peer, const Bitmap& have) {
+    if (Known* known = known_of(peer.source())) known->backoff = Duration::zero();
+    const MonoTime now = loop_->now();
+    if (download_.stats(peer.source()) == nullptr) download_.add_source(now, peer.source(), SourceKind::peer);
+    download_.on_have(now, peer.source(), have);
+    act();
+}
+
+Status Fetch::on_peer_frame(PeerLink& peer, ControlFrame frame) { return on_source_frame(peer.source(), std::move(frame)); }
+
+Result<MutableView> Fetch::on_peer_slot(PeerLink& peer, const DataHeader& h, std::size_t payload_bytes) {
+    Result<MutableView> r = download_.slot(loop_->now(), peer.source(), h, payload_bytes);
+    if (!r) act();
+    return r;
+}
+
+Status Fetch::on_peer_data(PeerLink& peer, const DataHeader& h, View payload) {
+    if (!payload.empty()) download_.on_data(loop_->now(), peer.source(), h, payload.size());
+    act();
+    return {};
+}
+
+void Fetch::on_peer_rtt(PeerLink& peer, Duration rtt) { download_.on_rtt(peer.source(), rtt); }
+
+void Fetch::on_peer_closed(PeerLink& peer, const Error& why) {
+    Known* known = known_of(peer.source());
+    if (known == nullptr) return;
+    log::info("peer link ended", {{"peer", known->entry.member.hex()}, {"error", why.to_string()}});
+    // A peer that broke the protocol by frames (the session says so) is cut like one that lied.
+    if (why.code == Errc::malformed || why.code == Errc::unexpected || why.code == Errc::too_large)
+        cut({peer.source(), why.code, why.detail});
+    else {
+        known->backoff = std::clamp(known->backoff * 2, kPeerBackoff, kMaxPeerBackoff);
+        known->retry_at = loop_->now() + known->backoff;
+        close_link(*known);
+    }
+    act();
+}
+
+// ── both ──
+
+Status Fetch::on_source_frame(SourceId source, ControlFrame frame) {
+    const MonoTime now = loop_->now();
+    Status status;
+    if (const auto* have = std::get_if<Have>(&frame)) {
+        download_.on_have(now, source, have->ranges);
+    } else if (const auto* block = std::get_if<BlockFrame>(&frame)) {
+        download_.on_block(now, source, *block);
+    } else if (const auto* refuse = std::get_if<Refuse>(&frame)) {
+        download_.on_refuse(now, source, *refuse);
+    } else if (const auto* head = std::get_if<HeadFrame>(&frame)) {
+        status = take_head(head->head_der);
+    } else {
+        status = mssl::fail(Errc::unexpected, "a frame that a provider does not send");
+    }
+    act();
+    return status;
+}
+
+Status Fetch::take_head(const Bytes& der) {
+    if (der == head_->der) return {};
+    Result<SignedHead> head = parse_head(der, signer_.public_key());
+    if (!head) return head.error();
+    const Manifest& m = manifest_->body;
+    if (head->body.object != m.object || head->body.length != m.length || head->body.block_bytes != m.block_bytes)
+        return mssl::fail(Errc::wrong_object, "a head of another object");
+    download_.on_head(loop_->now(), head->body);
+    if (head->body.leaves > head_->body.leaves || (head->body.final_head && !head_->body.final_head)) {
+        head_ = std::make_shared<SignedHead>(std::move(*head));
+        user_->on_fetch_head(*head_);
+    }
+    return {};
+}
+
+void Fetch::act() {
+    if (acting_ || failed_) return;
+    acting_ = true;
+    for (;;) {
+        std::vector<DownloadAction> actions = download_.take_actions();
+        if (actions.empty()) break;
+        for (DownloadAction& action : actions) {
+            if (failed_) break;
+            perform(action);
+        }
+        if (failed_) break;
+    }
+    acting_ = false;
+    const bool alone = !server_source_ && std::none_of(known_.begin(), known_.end(), [](const auto& k) {
+        return k.second.link && k.second.link->open();
+    });
+    if (alone && !alone_) alone_since_ = loop_->now();
+    alone_ = alone;
+    if (!failed_) schedule();
+}
+
+void Fetch::perform(DownloadAction& action) {
+    if (auto* r = std::get_if<SendRequest>(&action)) {
+        if (server_source_ == r->source) {
+            r->request.handle = handle_;
+            server_->send(r->request);
+        } else if (Known* known = known_of(r->source)) {
+            known->link->send(r->request);
+        }
+    } else if (const auto* c = std::get_if<SendCancel>(&action)) {
+        if (server_source_ == c->source)
+            server_->send(Cancel{handle_, c->block});
+        else if (Known* known = known_of(c->source))
+            known->link->send(Cancel{{}, c->block});
+    } else if (const auto* a = std::get_if<SendAny>(&action)) {
+        if (server_source_ == a->source) server_->send(Any{handle_, a->tokens, a->level, a->with_path});
+    } else if (const auto* b = std::get_if<BlockReady>(&action)) {
+        const VerifiedBlock block = download_.take_block(b->block);
+        const std::optional<Hash> node = download_.nodes().node({0, b->block.v});
+        add(server_source_ == b->source ? loop_->counters().bytes_from_server : loop_->counters().bytes_from_peers,
+            block.length);
+        user_->on_fetched(block, node ? *node : hash_block(block.view()));
+    } else if (const auto* bad = std::get_if<CutSource>(&action)) {
+        cut(*bad);
+    } else if (std::holds_alternative<Finished>(action)) {
+        send_progress(false);
+        user_->on_fetch_finished();
+    } else if (const auto* f = std::get_if<Failed>(&action)) {
+        fail(f->error);
+    }
+}
+
+void Fetch::cut(const CutSource& cut) {
+    ++rejected_;
+    add(loop_->counters().blocks_rejected);
+    if (server_source_ == cut.source) {
+        log::error("the server's bytes do not verify", {{"object", manifest_->body.object.hex()}, {"why", cut.detail}});
+        download_.remove_source(loop_->now(), *server_source_);
+        server_source_.reset();
+        if (++server_cuts_ >= kMaxServerCuts) return fail(mssl::fail(cut.why, "the server's bytes do not verify"));
+        server_->send(Close{handle_, false, cut.why});
+        server_->send(Open{handle_, manifest_->body.object, ticket_->der, signer_.to_der()});
+        return;
+    }
+    Known* known = known_of(cut.source);
+    if (known == nullptr) return;
+    const MemberId member = known->entry.member;
+    const std::string address = Address::from_bytes(known->entry.address, known->entry.port).to_string();
+    log::warning("peer cut", {{"object", manifest_->body.object.hex()},
+                              {"peer", member.hex()},
+                              {"address", address},
+                              {"code", errc_name(cut.why)},
+                              {"why", cut.detail}});
+    add(loop_->counters().peers_cut);
+    cut_.push_back(member.hex() + " " + address + ": " + std::string(errc_name(cut.why)) + ": " + cut.detail);
+    banned_->ban(member, cut.why, cut.detail, loop_->now());
+    server_->send(Report{handle_, member, cut.why});
+    close_link(*known);
+}
+
+void Fetch::fail(const Error& why) {
+    if (failed_) return;
+    failed_ = true;
+    last_error_ = why.to_string();
+    user_->on_fetch_failed(why);
+}
+
+void Fetch::schedule() {
+    const MonoTime next = download_.next_deadline();
+    const MonoTime now = loop_->now();
+    if (stopped_ || download_.complete()) return timer_.stop();
+    timer_.start(std::clamp(next - now, Duration(1000), Duration(1000000)));
+}
+
+void Fetch::tick() {
+    download_.tick(loop_->now());
+    act();
+}
+
+std::vector<PeerStatus> Fetch::peers() const {
+    std::vector<PeerStatus> out;
+    for (const auto& [member, known] : known_) {
+        if (!known.link) continue;
+        PeerStatus p;
+        p.member = member;
+        p.address = Address::from_bytes(known.entry.address, known.entry.port).to_string();
+        if (const SourceStats* s = download_.stats(known.link->source())) {
+            p.bytes = s->bytes_verified;
+            p.rate = s->rate;
+            p.rejected = s->blocks_rejected;
+        }
+        out.push_back(std::move(p));
+    }
+    return out;
+}
+
+}  // namespace mssl::proxy

@@ -1,0 +1,118 @@
+// The sources of one transfer: the server's handle and the links to peers, and the Download that says which block comes from whom.
+// Carries out the Download's actions and tells the transfer what verified.
+//
+// Thread rules: the transfer's loop.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+
+#include "protocol/download.h"
+#include "proxy/client/banned.h"
+#include "proxy/client/peer_link.h"
+#include "proxy/client/resolution.h"
+#include "proxy/client/server_link.h"
+#include "proxy/client/transfer.h"
+
+namespace mssl::proxy {
+
+class FetchUser {
+public:
+    virtual ~FetchUser() = default;
+    virtual void on_fetched(const VerifiedBlock& block, const Hash& node) = 0;
+    virtual void on_fetch_finished() = 0;
+    virtual void on_fetch_failed(const Error& why) = 0;
+    virtual void on_fetch_head(const SignedHead& head) = 0;
+};
+
+class Fetch final : private ServerLinkUser, private PeerLinkUser {
+public:
+    Fetch(Loop& loop, std::shared_ptr<const Membership> self, ServerLink& server, BannedPeers& banned, BlockBuffers& buffers,
+          const Resolution& resolution, DownloadLimits limits, FetchUser& user);
+    ~Fetch() override;
+
+    // have and nodes: what the store vouches for.
+    void start(const Bitmap& have, const std::vector<std::pair<NodePosition, Hash>>& nodes);
+    // A newer Resolution of the same object: ticket and head.
+    void update(const Resolution& resolution);
+    // No more requests; the server's handle stays, so that others find this member as a provider.
+    void stop();
+    bool stopped() const { return stopped_; }
+    void set_readers(const std::vector<std::uint64_t>& offsets);
+    void set_upload_level(std::uint8_t level);
+    void set_hard_window(std::uint64_t bytes);
+    void forget(BlockIndex block);
+
+    const Download& download() const { return download_; }
+    std::vector<PeerStatus> peers() const;
+    const std::vector<std::string>& cut() const { return cut_; }
+    const std::string& last_error() const { return last_error_; }
+    std::uint64_t rejected() const { return rejected_; }
+
+private:
+    struct Known {
+        PeerEntry entry;
+        std::unique_ptr<PeerLink> link;
+        MonoTime retry_at{};
+        Duration backoff{};
+    };
+    // ServerLinkUser
+    void on_link_up() override;
+    void on_link_down(const Error& why) override;
+    Status on_link_frame(ControlFrame frame) override;
+    Result<MutableView> on_link_slot(const DataHeader& h, std::size_t payload_bytes) override;
+    Status on_link_data(const DataHeader& h, View payload) override;
+    void on_link_rtt(Duration rtt) override;
+    // PeerLinkUser
+    void on_peer_open(PeerLink& peer, const Bitmap& have) override;
+    Status on_peer_frame(PeerLink& peer, ControlFrame frame) override;
+    Result<MutableView> on_peer_slot(PeerLink& peer, const DataHeader& h, std::size_t payload_bytes) override;
+    Status on_peer_data(PeerLink& peer, const DataHeader& h, View payload) override;
+    void on_peer_rtt(PeerLink& peer, Duration rtt) override;
+    void on_peer_closed(PeerLink& peer, const Error& why) override;
+
+    Status on_source_frame(SourceId source, ControlFrame frame);
+    Status take_head(const Bytes& der);
+    void on_peers(const Peers& peers);
+    void dial();
+    void close_link(Known& known);
+    void act();
+    void perform(DownloadAction& action);
+    void cut(const CutSource& cut);
+    void send_progress(bool bitmap);
+    void schedule();
+    void tick();
+    void fail(const Error& why);
+    Known* known_of(SourceId source);
+
+    Loop* loop_;
+    std::shared_ptr<const Membership> self_;
+    ServerLink* server_;
+    BannedPeers* banned_;
+    FetchUser* user_;
+    std::shared_ptr<const SignedManifest> manifest_;
+    std::shared_ptr<const SignedTicket> ticket_;
+    std::shared_ptr<const SignedHead> head_;
+    Certificate signer_;
+    Download download_;
+    Handle handle_{};
+    std::optional<SourceId> server_source_;
+    std::uint32_t next_source_ = 1;
+    std::map<MemberId, Known> known_;
+    std::map<SourceId, MemberId> by_source_;
+    Timer timer_;
+    Timer housekeeping_;
+    MonoTime renew_at_{};
+    MonoTime alone_since_{};
+    bool alone_ = true;
+    std::uint64_t progress_sent_ = 0;
+    unsigned server_cuts_ = 0;
+    bool started_ = false, stopped_ = false, failed_ = false, acting_ = false;
+    std::vector<std::string> cut_;
+    std::string last_error_;
+    std::uint64_t rejected_ = 0;
+};
+
+}  // namespace mssl::proxy

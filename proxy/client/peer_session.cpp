@@ -1,0 +1,190 @@
+#include "proxy/client/peer_session.h"
+
+#include "proxy/core/log.h"
+
+namespace mssl::proxy {
+namespace {
+
+// One object a connection is what our own clients do; other implementations may share one.
+constexpr std::size_t kMaxHandles = 64;
+constexpr Duration kIdle = std::chrono::seconds(60);
+
+}  // namespace
+
+// Carries what the object's loop sends to the session's loop. Outlives the session harmlessly.
+class PeerSession::Taker final : public UploadTaker {
+public:
+    Taker(std::weak_ptr<PeerSession> session, Loop& home, Loop& owner, MemberId member)
+        : session_(std::move(session)), home_(&home), owner_(&owner), member_(member) {}
+    void send_control(ControlFrame frame) override {
+        home_->post([session = session_, frame = std::move(frame)] {
+            if (const auto s = session.lock(); s && s->wire_) s->wire_->send(frame);
+        });
+    }
+    void send_block(BlockFrame frame, BlockData data, std::function<void()> sent) override {
+        home_->post([session = session_, owner = owner_, frame = std::move(frame), data = std::move(data),
+                     sent = std::move(sent)]() mutable {
+            const auto s = session.lock();
+            if (s && s->wire_) return s->send_block(frame, std::move(data), *owner, std::move(sent));
+            owner->post(std::move(sent));
+        });
+    }
+    void fail(const Error& why) override {
+        home_->post([session = session_, why] {
+            if (const auto s = session.lock(); s && s->wire_) s->wire_->fail(why.code, why.detail);
+        });
+    }
+    MemberId member() const override { return member_; }
+
+private:
+    std::weak_ptr<PeerSession> session_;
+    Loop* home_;
+    Loop* owner_;
+    MemberId member_;
+};
+
+void PeerSession::start(Loop& loop, Fd fd, std::shared_ptr<const Membership> self, std::shared_ptr<Transfers> transfers) {
+    auto session = std::make_shared<PeerSession>(loop, std::move(self), std::move(transfers));
+    session->self_hold_ = session;
+    StreamTimeouts timeouts;
+    timeouts.idle = kIdle;
+    session->wire_->begin(Stream::accept(loop, std::move(fd), session->self_->peer_accept_context.get(),
+                                         session->wire_->as_stream_handler(), timeouts));
+}
+
+PeerSession::PeerSession(Loop& loop, std::shared_ptr<const Membership> self, std::shared_ptr<Transfers> transfers)
+    : loop_(&loop), self_(std::move(self)), transfers_(std::move(transfers)) {
+    Hello hello;
+    hello.abilities = kAbilityPlain;
+    hello.realm = self_->trust.id();
+    WireHandler& handler = *this;
+    wire_ = std::make_unique<Wire>(loop, SessionRole::member_to_member, hello, handler);
+}
+
+PeerSession::~PeerSession() {
+    if (wire_) {
+        wire_->abandon();
+        loop_->dispose(std::move(wire_));
+    }
+}
+
+void PeerSession::on_ready(const Hello&) {
+    Result<PeerMembership> who = member_of(wire_->stream().ssl(), self_->trust, wall_now());
+    if (!who) return wire_->fail(Errc::not_member, who.error().detail);
+    if (transfers_->banned().contains(who->id, loop_->now())) return wire_->fail(Errc::denied, "this member lied");
+    peer_ = who->id;
+    judged_ = true;
+}
+
+Status PeerSession::on_frame(ControlFrame frame) {
+    if (!judged_) return {};  // fail() is on its way out
+    if (const auto* open = std::get_if<Open>(&frame)) return on_open(*open);
+    const auto place_of = [this](Handle handle) -> Opened* {
+        const auto it = opened_.find(handle);
+        return it == opened_.end() || !it->second.ready ? nullptr : &it->second;
+    };
+    if (const auto* request = std::get_if<Request>(&frame)) {
+        if (Opened* o = place_of(request->handle))
+            o->place.loop->post([place = o->place, request = *request] {
+                if (const auto u = place.uploads.lock()) u->on_request(place.id, request);
+            });
+        else
+            wire_->send(Refuse{request->handle, request->block, Errc::no_such_object});
+        return {};
+    }
+    if (const auto* cancel = std::get_if<Cancel>(&frame)) {
+        wire_->drop_block(cancel->handle, cancel->block);
+        if (Opened* o = place_of(cancel->handle))
+            o->place.loop->post([place = o->place, block = cancel->block] {
+                if (const auto u = place.uploads.lock()) u->on_cancel(place.id, block);
+            });
+        return {};
+    }
+    if (const auto* close = std::get_if<Close>(&frame)) {
+        if (const auto it = opened_.find(close->handle); it != opened_.end()) {
+            detach(it->second);
+            opened_.erase(it);
+        }
+        return {};
+    }
+    return fail(Errc::unexpected, "a frame that a downloader does not send");
+}
+
+Status PeerSession::on_open(const Open& open) {
+    const WallTime now = wall_now();
+    const auto refuse = [&](Errc code) {
+        add(loop_->counters().tickets_refused);
+        log::info("ticket refused", {{"peer", peer_.hex()}, {"object", open.object.hex()}, {"code", errc_name(code)}});
+        wire_->send(Close{open.handle, true, code});
+        return Status{};
+    };
+    Result<Certificate> signer = Certificate::from_der(open.signer_der);
+    if (!signer) return refuse(signer.code());
+    if (Status s = self_->trust.check_signer(*signer, now); !s) return refuse(s.error().code);
+    Result<SignedTicket> ticket = parse_ticket(open.ticket_der, signer->public_key());
+    if (!ticket) return refuse(ticket.code());
+    if (Status s = check_ticket(ticket->body, peer_, open.object, now); !s) return refuse(s.error().code);
+    // This side only has plain exchange; the ticket decides (DESIGN 5).
+    if (ticket->body.exchange != Exchange::plain) return refuse(Errc::unsupported);
+
+    const WallTime end = ticket->body.not_after;
+    if (const auto it = opened_.find(open.handle); it != opened_.end()) {
+        if (it->second.object != open.object) return fail(Errc::wrong_object, "OPEN of a handle in use");
+        if (it->second.ready)
+            it->second.place.loop->post([place = it->second.place, end] {
+                if (const auto u = place.uploads.lock()) u->renew(place.id, end);
+            });
+        return {};
+    }
+    if (opened_.size() >= kMaxHandles) return refuse(Errc::busy);
+    Opened& opened = opened_[open.handle];
+    opened.object = open.object;
+    opened.taker = std::make_shared<Taker>(weak_from_this(), *loop_, transfers_->owner_of(open.object), peer_);
+    transfers_->attach_upload(open.object, opened.taker, open.handle, end, *loop_,
+                              [self = weak_from_this(), handle = open.handle](Result<Transfers::UploadPlace> place) {
+                                  const auto s = self.lock();
+                                  if (!s || !s->wire_) return;
+                                  const auto it = s->opened_.find(handle);
+                                  if (it == s->opened_.end()) return;
+                                  if (!place) {
+                                      s->opened_.erase(it);
+                                      s->wire_->send(Close{handle, true, place.code()});
+                                      return;
+                                  }
+                                  it->second.place = *place;
+                                  it->second.ready = true;
+                              });
+    return {};
+}
+
+void PeerSession::send_block(const BlockFrame& frame, BlockData data, Loop& owner, std::function<void()> sent) {
+    wire_->send_block(frame, PayloadRef{frame.handle, frame.block, std::move(data), frame.length});
+    sending_.emplace_back(&owner, std::move(sent));
+}
+
+void PeerSession::on_drained() {
+    for (auto& [owner, sent] : std::exchange(sending_, {})) owner->post(std::move(sent));
+}
+
+Result<MutableView> PeerSession::slot(const DataHeader&, std::size_t) {
+    return fail(Errc::unexpected, "DATA from a downloader");
+}
+Status PeerSession::on_data(const DataHeader&, View) { return fail(Errc::unexpected, "DATA from a downloader"); }
+
+void PeerSession::detach(Opened& opened) {
+    if (!opened.ready) return;
+    opened.place.loop->post([place = opened.place] {
+        if (const auto u = place.uploads.lock()) u->detach(place.id);
+    });
+}
+
+void PeerSession::on_closed(const Error& why) {
+    log::debug("peer session ended", {{"peer", peer_.hex()}, {"error", why.to_string()}});
+    for (auto& [_, opened] : opened_) detach(opened);
+    opened_.clear();
+    sending_.clear();
+    loop_->dispose(std::move(wire_));
+    loop_->post([hold = std::move(self_hold_)] {});
+}
+
+}  // namespace mssl::proxy

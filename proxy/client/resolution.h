@@ -1,0 +1,19 @@
+// What a transfer starts from: a Resolved that was parsed, and every signature in it checked.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "protocol/objects.h"
+
+namespace mssl::proxy {
+
+struct Resolution {
+    std::shared_ptr<const SignedManifest> manifest;
+    std::shared_ptr<const SignedTicket> ticket;
+    std::shared_ptr<const SignedHead> head;
+    Certificate signer;
+    std::vector<HeaderField> fields;  // of the origin's answer of now (RFC 9111 §3.2)
+};
+
+}  // namespace mssl::proxy
