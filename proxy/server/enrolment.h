@@ -1,0 +1,44 @@
+// Who becomes a member (DESIGN 5): anybody, or who shows a token of the operator's file. The server takes the key and the proof of
+// possession from the request, nothing else.
+//
+// Thread rules: any thread; enrol() may write a file when tokens are in use: call it in a worker.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_set>
+
+#include "protocol/frame.h"
+#include "proxy/core/config.h"
+#include "proxy/server/realm.h"
+
+namespace mssl::proxy {
+
+class Enrolment {
+public:
+    // With enrol = "token": token_file has one token a line (empty lines and lines that begin with # are skipped). Each is good
+    // once; state/used-tokens holds the SHA-256 of each used one and is durable before a certificate goes out.
+    // Errors: io, malformed (a token longer than kMaxTokenBytes).
+    static Result<std::shared_ptr<Enrolment>> open(const ServerConfig& config, std::shared_ptr<const Realm> realm);
+
+    // The membership certificate for this request's key. exporter: 32 bytes of kEnrolExporter of this connection.
+    // Errors: denied (no, unknown or used token), bad_signature (proof of possession), io, crypto.
+    Result<Certificate> enrol(const Enrol& request, View exporter, WallTime now);
+
+    const Realm& realm() const { return *realm_; }
+
+private:
+    Enrolment(std::shared_ptr<const Realm> realm, int days) : realm_(std::move(realm)), days_(days) {}
+    Status use_token(std::string_view token);
+
+    std::shared_ptr<const Realm> realm_;
+    int days_;
+    bool tokens_needed_ = false;
+    std::string used_path_;
+    std::mutex mutex_;
+    std::vector<Hash> tokens_;  // SHA-256 of those that are left
+    std::vector<Hash> used_;
+};
+
+}  // namespace mssl::proxy
