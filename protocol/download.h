@@ -50,6 +50,7 @@ struct SourceStats {  // for status and the log line
     double rate = 0;                   // bytes a second, smoothed
     Duration rtt{};
     std::uint32_t outstanding = 0;
+    std::uint32_t stalls = 0;          // how often it was passed over for being silent or far too slow
 };
 
 // Gives buffers for blocks in arrival. The pool of the daemon implements it; tests use the heap.
@@ -81,6 +82,8 @@ struct DownloadLimits {
     // 0: no bound. Else no block at or beyond reader position + this is requested (memory-only transfers, whose
     // blocks cannot go to a store).
     std::uint64_t hard_window_bytes = 0;
+    // Mixed with the object id: members must not break ties between equally rare blocks in the same way.
+    std::uint64_t seed = 0;
 };
 
 class Download {

@@ -8,6 +8,10 @@ libmsslproto_la_SOURCES = \
 	protocol/bytes.cpp \
 	protocol/bytes.h \
 	protocol/download.h \
+	protocol/download_events.cpp \
+	protocol/download_impl.h \
+	protocol/download_plan.cpp \
+	protocol/download_verify.cpp \
 	protocol/frame.cpp \
 	protocol/frame.h \
 	protocol/frame_codec.cpp \
@@ -22,16 +26,24 @@ libmsslproto_la_SOURCES = \
 	protocol/oid.h \
 	protocol/openssl.cpp \
 	protocol/openssl.h \
+	protocol/picker.cpp \
+	protocol/picker.h \
 	protocol/resolve.cpp \
 	protocol/resolve.h \
 	protocol/result.cpp \
 	protocol/result.h \
 	protocol/session.cpp \
 	protocol/session.h \
+	protocol/source.cpp \
+	protocol/source.h \
+	protocol/spread.cpp \
 	protocol/spread.h \
+	protocol/tracker.cpp \
+	protocol/tracker.h \
 	protocol/tree_builder.cpp \
 	protocol/tree_builder.h \
 	protocol/types.h \
+	protocol/upload.cpp \
 	protocol/upload.h \
 	$(end_of_list)
 libmsslproto_la_LIBADD = $(SSL_LIBS) $(IPSEC_MB_LIBS)

@@ -1,0 +1,303 @@
+// Download, third part: which block from whom, now?
+#include <algorithm>
+
+#include "protocol/download_impl.h"
+
+namespace mssl {
+
+namespace {
+
+// Between the arrival of a block and the sending of the next one lie an event loop, a queue and a scheduler.
+constexpr Duration kServerSlack = std::chrono::milliseconds(10);
+constexpr Duration kPeerSlack = std::chrono::milliseconds(5);
+constexpr std::size_t kMaxPipeline = 32;
+// How often time alone is looked at while something is on its way.
+constexpr Duration kTick = std::chrono::milliseconds(100);
+// A request is passed over when what is left of it would take so much longer here than elsewhere.
+constexpr int kFarSlower = 4;
+constexpr Duration kMaxStallBackoff = std::chrono::seconds(30);
+
+Duration at_rate(double bytes, double rate) {
+    const double seconds = bytes / std::max(rate, 1.0);
+    return Duration{static_cast<Duration::rep>(std::min(seconds, 1e6) * 1e6)};
+}
+
+}  // namespace
+
+std::size_t Download::Impl::max_blocks() const {
+    const std::size_t fits = std::max<std::size_t>(2, limits.max_memory / geometry.block_bytes());
+    return memory_short == 0 ? fits : std::min(fits, memory_short);
+}
+
+std::size_t Download::Impl::committed() const { return tracker.all().size() + ready.size() + tokens.unseen; }
+
+std::uint64_t Download::Impl::first_reader() const {
+    return readers.empty() ? 0 : *std::min_element(readers.begin(), readers.end());
+}
+
+std::uint64_t Download::Impl::end_block() const {
+    std::uint64_t end = cache.covered_blocks();
+    if (limits.hard_window_bytes != 0)
+        end = std::min(end, first_reader() + std::max<std::uint64_t>(1, limits.hard_window_bytes / geometry.block_bytes()));
+    return end;
+}
+
+// Whether the server is asked for certain blocks; else it gives any for tokens. With a hard window any block is of no use.
+bool Download::Impl::by_number(const Source& s) const {
+    return s.kind == SourceKind::peer || all_out || limits.hard_window_bytes != 0;
+}
+
+std::size_t Download::Impl::pipeline(const Source& s) const {
+    if (s.stalled) return 1;
+    return s.pipeline(geometry.block_bytes(), s.kind == SourceKind::server ? kServerSlack : kPeerSlack, kMaxPipeline);
+}
+
+bool Download::Impl::can_ask(MonoTime now, const Source& s, BlockIndex block) const {
+    return block.v < end_block() && (s.kind == SourceKind::server || s.has.test(block)) && !s.refuses(block, now) &&
+           !s.asked.contains(block.v) && !s.incoming.contains(block.v);
+}
+
+void Download::Impl::send_request(MonoTime now, Source& s, BlockIndex block) {
+    Pending& p = tracker.open(block);
+    const std::uint64_t mask = tracker.plan_nodes(block, cache);
+    p.sources.push_back(s.id);
+    slow.erase(block.v);
+    s.asked[block.v] = Asked{now, mask, false};
+    if (!s.owes_since) s.owes_since = now;
+    update_meter(now, s);
+    act(SendRequest{s.id, Request{Handle{}, block, cache.covered_blocks(), mask, false}});
+}
+
+std::optional<BlockIndex> Download::Impl::choose_replacement(MonoTime now, Source& s) {
+    if (s.stalled) return std::nullopt;
+    for (const std::uint32_t b : slow) {
+        const Pending* p = tracker.find(BlockIndex{b});
+        if (p != nullptr && p->sources.size() < limits.end_game_sources && can_ask(now, s, BlockIndex{b}))
+            return BlockIndex{b};
+    }
+    return std::nullopt;
+}
+
+// While it gives any: only what tokens cannot bring.
+std::optional<BlockIndex> Download::Impl::choose_for_server(MonoTime now, Source& s) {
+    for (const std::uint32_t b : lost)
+        if (!tracker.taken().test(BlockIndex{b}) && can_ask(now, s, BlockIndex{b})) return BlockIndex{b};
+    if (!starving) return std::nullopt;
+    const BlockIndex b{starving->first};
+    const bool on_a_peer = std::any_of(sources.begin(), sources.end(), [&](const auto& other) {
+        return other.second.kind == SourceKind::peer && !other.second.cut && other.second.has.test(b);
+    });
+    const Duration patience = on_a_peer ? limits.stall_time : limits.stall_time / 2;
+    if (now - starving->second >= patience && !tracker.taken().test(b) && can_ask(now, s, b)) return b;
+    return std::nullopt;
+}
+
+// Nothing is left that nobody was asked for: the same block from a second and third source, the oldest request first.
+std::optional<BlockIndex> Download::Impl::choose_end_game(MonoTime now, Source& s) {
+    const bool final_part = cache.covered_blocks() == geometry.block_count() && limits.hard_window_bytes == 0 &&
+                            tracker.taken().all();
+    if (!final_part || s.stalled || (s.kind == SourceKind::server && !all_out)) return std::nullopt;
+    std::optional<BlockIndex> best;
+    MonoTime oldest = now;
+    for (const auto& [b, p] : tracker.all()) {
+        const BlockIndex block{b};
+        if (p.held || p.sources.empty() || p.sources.size() >= limits.end_game_sources || !can_ask(now, s, block)) continue;
+        const auto first = sources.find(p.sources.front());
+        if (first == sources.end()) continue;
+        const auto asked = first->second.asked.find(b);
+        if (asked == first->second.asked.end() || asked->second.at >= oldest) continue;
+        // Younger than it takes here anyway: the first source is not late yet.
+        if (now - asked->second.at < s.min_rtt + at_rate(geometry.block_bytes(), s.meter.rate())) continue;
+        oldest = asked->second.at;
+        best = block;
+    }
+    return best;
+}
+
+std::optional<BlockIndex> Download::Impl::choose(MonoTime now, Source& s) {
+    if (const auto b = choose_replacement(now, s)) return b;
+    if (!by_number(s)) return choose_for_server(now, s);
+    if (!s.dry && !tracker.taken().all()) {
+        Picker::Query q;
+        q.taken = &tracker.taken();
+        q.has = s.kind == SourceKind::server ? nullptr : &s.has;
+        q.end = end_block();
+        if (!readers.empty()) {
+            q.window_begin = first_reader();
+            q.window_end = q.window_begin + std::max<std::uint64_t>(1, limits.window_bytes / geometry.block_bytes());
+        }
+        bool kept_back = false;  // refused for now: a search that is worth repeating
+        q.may = [&](BlockIndex b) {
+            const bool may = can_ask(now, s, b);
+            kept_back = kept_back || !may;
+            return may;
+        };
+        q.holders = [&](BlockIndex b) {
+            return static_cast<std::size_t>(std::count_if(sources.begin(), sources.end(), [&](const auto& other) {
+                return other.second.kind == SourceKind::peer && !other.second.cut && other.second.has.test(b);
+            }));
+        };
+        if (const auto b = picker.pick(q)) return b;
+        s.dry = !kept_back;
+    }
+    return choose_end_game(now, s);
+}
+
+bool Download::Impl::ask_one(MonoTime now, Source& s) {
+    if (s.cut || now < s.not_before || s.outstanding() >= pipeline(s)) return false;
+    const std::optional<BlockIndex> block = choose(now, s);
+    // Memory bounds new blocks; a second request for one on the way is bounded by end_game_sources.
+    if (!block || (!tracker.all().contains(block->v) && committed() >= max_blocks())) return false;
+    send_request(now, s, *block);
+    return true;
+}
+
+void Download::Impl::watch_reader(MonoTime now) {
+    const std::uint64_t next = readers.empty() ? have.size() : have.next_clear(first_reader());
+    if (next >= end_block() || tracker.taken().test(BlockIndex{static_cast<std::uint32_t>(next)})) return starving.reset();
+    if (!starving || starving->first != next) starving = {static_cast<std::uint32_t>(next), now};
+}
+
+void Download::Impl::plan_tokens(MonoTime now) {
+    Source* s = server();
+    if (s == nullptr || by_number(*s) || tracker.taken().all() || now < s->not_before) return;
+    const std::size_t room = max_blocks() > committed() - tokens.unseen ? max_blocks() - (committed() - tokens.unseen) : 0;
+    const std::size_t most = std::min({room, std::size_t{limits.max_any_tokens}, max_blocks() / 2 + 1});
+    const auto target = static_cast<std::uint32_t>(std::min(pipeline(*s), most));
+    // What the server holds is a guess after it used some; when nothing comes for long, all it gave has arrived.
+    const Duration quiet = std::max<Duration>(2 * s->min_rtt + std::chrono::milliseconds(50), kTick);
+    const bool settled = s->incoming.empty() && now - std::max(s->last_byte, tokens.sent) >= quiet;
+    const bool renew = settled && target > 0 && (!tokens.exact || level_changed);
+    if (renew) tokens.unseen = 0;
+    if (tokens.unseen >= target || (target - tokens.unseen) * 4 < target) return;
+    const std::uint32_t more = target - tokens.unseen;
+    const bool path = !std::exchange(tokens.path_asked, true);
+    tokens.exact = tokens.unseen == 0;
+    tokens.may_come += more;
+    tokens.unseen = target;
+    tokens.sent = now;
+    level_changed = false;
+    act(SendAny{s->id, static_cast<std::uint8_t>(more), level, path});
+}
+
+void Download::Impl::plan(MonoTime now) {
+    if (failed || finished) return;
+    latest = std::max(latest, now);
+    settle_all(now);
+    if (finished) return;
+    if (memory_short != 0 && committed() == 0) memory_short = 0;
+    watch_reader(now);
+
+    // The fastest chooses first, so what readers wait for goes to it; one block a round, so all begin at once.
+    std::vector<Source*> order;
+    for (auto& [id, s] : sources)
+        if (!s.cut) order.push_back(&s);
+    std::stable_sort(order.begin(), order.end(), [](const Source* a, const Source* b) {
+        return a->meter.rate() > b->meter.rate();
+    });
+    while (!order.empty()) std::erase_if(order, [&](Source* s) { return !ask_one(now, *s); });
+    plan_tokens(now);
+}
+
+void Download::Impl::check_source(MonoTime now, Source& s) {
+    if (s.stalled && s.kind == SourceKind::peer && s.owes_since && now - *s.owes_since >= limits.request_timeout)
+        return cut(s, Errc::stalled, "nothing that was asked for came within the time allowed");
+    if (s.asked.empty() && s.incoming.empty()) return;
+    MonoTime oldest = now;
+    double left = 0;
+    for (const auto& [b, a] : s.asked) {
+        oldest = std::min(oldest, a.at);
+        const auto in = s.incoming.find(b);
+        left += geometry.block_length(BlockIndex{b}) - (in == s.incoming.end() ? 0U : in->second.received);
+    }
+    for (const auto& [b, in] : s.incoming)
+        if (in.given && !in.discard) {
+            oldest = std::min(oldest, in.at);
+            left += in.length - in.received;
+        }
+    if (left <= 0) return;  // only what is thrown away
+    const Duration age = now - oldest;
+    if (age < limits.stall_time) return;
+
+    const bool silent = now - std::max(s.last_byte, oldest) >= limits.stall_time;
+    bool far_slower = false;
+    for (const auto& [id, other] : sources)
+        if (id != s.id && !other.cut && !other.stalled && other.meter.known())
+            far_slower = far_slower || at_rate(left, s.meter.rate()) >
+                                           kFarSlower * (limits.stall_time / kFarSlower + other.min_rtt +
+                                                         at_rate(left, other.meter.rate()));
+    // One byte a second is not silence. Nobody else may have a rate yet; then twice the time allowed to one request.
+    const bool trickles = at_rate(left, s.meter.rate()) > 2 * limits.request_timeout;
+    if (!silent && !far_slower && !trickles) return;
+
+    if (!s.stalled) {
+        ++s.stats.stalls;
+        s.stalled = true;
+        s.backoff = std::clamp<Duration>(2 * s.backoff, limits.stall_time, kMaxStallBackoff);
+        s.not_before = now + s.backoff;
+    }
+    // What has begun may still win; what has not is free for others at once. Where nobody else has it, it stays.
+    std::vector<BlockIndex> move;
+    for (const auto& [b, a] : s.asked) {
+        const bool elsewhere = std::any_of(sources.begin(), sources.end(), [&](const auto& o) {
+            return o.first != s.id && !o.second.cut && !o.second.stalled && can_ask(now, o.second, BlockIndex{b});
+        });
+        if (elsewhere && !a.begun) {
+            move.push_back(BlockIndex{b});
+        } else {
+            slow.insert(b);
+        }
+    }
+    for (const auto& [b, in] : s.incoming)
+        if (!in.discard) slow.insert(b);
+    for (const BlockIndex b : move) {
+        stop_asking(now, s, b);
+        lose(b, s);
+        // Before everything is out only a token or this brings it from the server.
+        if (tracker.find(b) == nullptr) lost.insert(b.v);
+    }
+}
+
+void Download::Impl::find_stalled(MonoTime now) {
+    for (auto& [id, s] : sources)
+        if (!s.cut) {
+            s.meter.tick(now);
+            check_source(now, s);
+        }
+    std::vector<std::pair<BlockIndex, bool>> late;
+    for (auto& [b, p] : tracker.all()) {
+        if (!p.held || now - p.held->since < limits.stall_time) continue;
+        if (p.nodes_from) {
+            const Source* s = source(*p.nodes_from);
+            const auto asked = s == nullptr ? decltype(s->nodes_asked.end()){} : s->nodes_asked.find(b);
+            if (s != nullptr && asked != s->nodes_asked.end() && now - asked->second.at < limits.stall_time) continue;
+            p.nodes_tried.push_back(*p.nodes_from);
+            p.nodes_from.reset();
+        }
+        late.emplace_back(BlockIndex{b}, false);
+    }
+    // Whoever was to bring their nodes is too slow: from somebody else, relying on nobody.
+    for (const auto& [b, rely] : late) ask_nodes(now, b, rely);
+}
+
+void Download::tick(MonoTime now) {
+    Impl& d = *impl_;
+    if (d.failed || d.finished) return;
+    d.latest = d.ticked = now;
+    d.find_stalled(now);
+    for (auto& [id, s] : d.sources)
+        std::erase_if(s.refused, [&](const auto& r) {
+            if (now < r.second) return false;
+            s.dry = false;
+            return true;
+        });
+    d.plan(now);
+}
+
+MonoTime Download::next_deadline() const {
+    const Impl& d = *impl_;
+    const bool idle = d.failed || d.finished || d.sources.empty();
+    return d.ticked + (idle ? Duration{std::chrono::hours(1)} : kTick);
+}
+
+}  // namespace mssl
