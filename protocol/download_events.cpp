@@ -371,6 +371,16 @@ void Download::set_upload_level(MonoTime now, std::uint8_t level) {
     d.plan(now);
 }
 
+void Download::forget(MonoTime now, BlockIndex block) {
+    Impl& d = *impl_;
+    if (!d.have.test(block)) return;
+    d.have.clear(block);
+    d.ready.erase(block.v);
+    d.finished = false;  // and said again when it is true again
+    d.release(block, true);
+    d.plan(now);
+}
+
 void Download::set_hard_window(MonoTime now, std::uint64_t bytes) {
     impl_->limits.hard_window_bytes = bytes;
     for (auto& [id, s] : impl_->sources) s.dry = false;
