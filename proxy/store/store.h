@@ -2,8 +2,8 @@
 // LRU to a size limit, survives kill -9: what the map does not vouch for counts as missing (and is fetched or hashed again).
 //
 //   objects/<id>/data      sparse, pwrite/pread only (never mmapped: somebody may truncate it)
-//   objects/<id>/map       format version, geometry, bitmap; written after the data it vouches for is durable
-//   objects/<id>/nodes     level-0 nodes of verified blocks (the tree above follows)
+//   objects/<id>/map       format version, geometry, and for each verified block its node (the tree above follows);
+//                          written after the data it vouches for is durable
 //   objects/<id>/meta      manifest DER and newest head DER, so that a restart can resume
 //
 // An unknown format version is moved to moved-aside/, never deleted.
