@@ -15,7 +15,10 @@ libproxy_la_SOURCES += \
 	proxy/core/runtime.h \
 	proxy/core/service.cpp \
 	proxy/core/service.h \
+	proxy/core/stream.cpp \
 	proxy/core/stream.h \
+	proxy/core/stream_tls.cpp \
+	proxy/core/stream_tls.h \
 	proxy/core/tls.h \
 	proxy/core/wire.cpp \
 	proxy/core/wire.h \

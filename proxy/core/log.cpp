@@ -45,7 +45,7 @@ struct Log {
     std::shared_ptr<spdlog::logger> logger;
     std::shared_ptr<spdlog::sinks::basic_file_sink_mt> file_sink;
     std::string file;
-    bool journal = false;
+    std::atomic<bool> journal = false;
     std::atomic<Level> level{Level::info};
 
     std::shared_ptr<spdlog::logger> get() {

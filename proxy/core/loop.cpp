@@ -82,9 +82,11 @@ Loop::~Loop() {
         dropped.swap(mailbox_);
     }
     dropped.clear();
-    auto adopted = std::move(adopted_);
-    adopted.clear();
-    bury();
+    while (!graveyard_.empty() || !adopted_.empty()) {
+        bury();
+        const auto last = std::move(adopted_);
+        adopted_.clear();
+    }
     wake_.reset();
     close(wake_fd_);
 }

@@ -34,7 +34,7 @@ struct StreamTimeouts {
 };
 
 struct TlsClient {
-    SSL_CTX* ctx = nullptr;   // outlives the Stream (SSL holds a reference)
+    SSL_CTX* ctx = nullptr;   // the Stream takes a reference
     std::string host;         // SNI and verified name (RFC 6125); an IP address is verified as such. Empty: neither
     std::string alpn;         // one protocol, e.g. "mssl/1"; the peer must select it or the handshake fails
 };
@@ -43,20 +43,26 @@ class Stream final : public Disposable {
 public:
     static std::unique_ptr<Stream> accept(Loop& loop, Fd fd, SSL_CTX* tls_or_null, StreamHandler& handler,
                                           StreamTimeouts timeouts = {});
-    // Tries the addresses in order (each with the connect timeout) until one connects. mark: SO_MARK when non-zero.
+    // Tries the addresses in order (each with the connect timeout) until one connects; what TLS then says is final.
+    // on_error: unreachable (names every address with its reason), bad_certificate (names the reason), unsupported (ALPN),
+    // timed_out, reset, truncated, crypto.
     static std::unique_ptr<Stream> connect(Loop& loop, std::vector<Address> to, const TlsClient* tls_or_null,
                                            StreamHandler& handler, StreamTimeouts timeouts = {});
+    // After finish() the socket lingers in the loop until the peer ends or the drain timeout is over, because a close with
+    // unread input would destroy what is on its way (RFC 9112 §9.6). Without finish() it closes at once: abort() when that
+    // must not look complete.
     ~Stream() override;
 
     // > 0 bytes; Errors: again, closed (orderly: FIN, and for TLS close_notify), reset, truncated (FIN without
-    // close_notify).
+    // close_notify). All but the first two come to on_error as well.
     Result<std::size_t> read(MutableView into);
-    // > 0 bytes taken (all of them or a prefix); Error again: on_writable comes once it may go on, with the same bytes
-    // first (SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER is set). For TLS pass at most 16,384 bytes to make one record.
+    // > 0 bytes taken (all of them or a prefix); Error again: want_write(true) is set, and on_writable comes once it may
+    // go on, with the same bytes first (SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER is set). For TLS pass at most 16,384 bytes to make one record.
     Result<std::size_t> write(View from);
     void want_read(bool on);   // level: on_readable comes while data is there (also data that TLS already decrypted)
     void want_write(bool on);
-    // No more writes: close_notify and FIN after what was written; reading may go on until the peer ends.
+    // No more writes: close_notify and FIN after what was written; reading may go on until the peer ends. While a write that
+    // said again was not repeated, it is abort(): the peer has half a record.
     void finish();
     // RST (plain) or an abrupt close: the peer must not take what it has for complete.
     void abort();

@@ -1,0 +1,15 @@
+// The TLS half of a Stream: making the SSL, and telling apart what ended it.
+#pragma once
+
+#include "proxy/core/stream.h"
+
+namespace mssl::proxy {
+
+Result<SslPtr> make_accepting_ssl(SSL_CTX* ctx, int fd);
+// Sets SNI, the name or IP address to verify (RFC 6125, subjectAltName alone) and ALPN.
+Result<SslPtr> make_connecting_ssl(const TlsClient& client, int fd);
+// What ended an SSL call that returned ssl_error (not WANT_*): closed, truncated, reset, bad_certificate, unsupported, crypto.
+// saved_errno: errno right after the call. Empties the error queue.
+Error tls_error(const SSL* ssl, int ssl_error, int saved_errno);
+
+}  // namespace mssl::proxy
