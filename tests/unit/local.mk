@@ -7,13 +7,21 @@ endif
 endif
 tests_unit_unit_tests_SOURCES = \
 	tests/unit/frame_samples.h \
+	tests/unit/naive_merkle.h \
+	tests/unit/test_bitmap.cpp \
+	tests/unit/test_bytes.cpp \
 	tests/unit/test_frame.cpp \
 	tests/unit/test_http_message.cpp \
 	tests/unit/test_http_parser.cpp \
 	tests/unit/test_identity.cpp \
+	tests/unit/test_leaf_hash.cpp \
+	tests/unit/test_merkle.cpp \
+	tests/unit/test_node_cache.cpp \
 	tests/unit/test_objects.cpp \
+	tests/unit/test_result.cpp \
 	tests/unit/test_semantics.cpp \
 	tests/unit/test_session.cpp \
+	tests/unit/test_tree_builder.cpp \
 	$(end_of_list)
 # So that the C++ compiler links even while the list is empty.
 nodist_EXTRA_tests_unit_unit_tests_SOURCES = none.cpp
