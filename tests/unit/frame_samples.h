@@ -107,10 +107,10 @@ inline std::vector<FrameSample> frame_samples() {
 
 // A whole DATA frame.
 inline Bytes data_frame(const DataHeader& h, View payload) {
-    const auto header = encode_data_header(h, payload.size());
-    Bytes out(header.begin(), header.end());
-    out.insert(out.end(), payload.begin(), payload.end());
-    return out;
+    Writer w;
+    w.raw(encode_data_header(h, payload.size()));
+    w.raw(payload);
+    return w.take();
 }
 
 }  // namespace mssl::test
