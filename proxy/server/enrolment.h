@@ -7,7 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
-#include <unordered_set>
+#include <vector>
 
 #include "protocol/frame.h"
 #include "proxy/core/config.h"
@@ -21,6 +21,8 @@ public:
     // once; state/used-tokens holds the SHA-256 of each used one and is durable before a certificate goes out.
     // Errors: io, malformed (a token longer than kMaxTokenBytes).
     static Result<std::shared_ptr<Enrolment>> open(const ServerConfig& config, std::shared_ptr<const Realm> realm);
+    // Takes over enrol, token_file and member_days; on an error everything stays as it is.
+    Status reload(const ServerConfig& config);
 
     // The membership certificate for this request's key. exporter: 32 bytes of kEnrolExporter of this connection.
     // Errors: denied (no, unknown or used token), bad_signature (proof of possession), io, crypto.
@@ -29,15 +31,16 @@ public:
     const Realm& realm() const { return *realm_; }
 
 private:
-    Enrolment(std::shared_ptr<const Realm> realm, int days) : realm_(std::move(realm)), days_(days) {}
+    Enrolment(std::shared_ptr<const Realm> realm, std::string used_path)
+        : realm_(std::move(realm)), used_path_(std::move(used_path)) {}
     Status use_token(std::string_view token);
 
     std::shared_ptr<const Realm> realm_;
-    int days_;
-    bool tokens_needed_ = false;
     std::string used_path_;
-    std::mutex mutex_;
-    std::vector<Hash> tokens_;  // SHA-256 of those that are left
+    std::mutex mutex_;  // of what follows
+    bool tokens_needed_ = false;
+    int days_ = 0;
+    std::vector<Hash> tokens_;  // SHA-256 of each of the file
     std::vector<Hash> used_;
 };
 

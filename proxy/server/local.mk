@@ -1,7 +1,13 @@
 libproxy_la_SOURCES += \
+	proxy/server/enrolment.cpp \
 	proxy/server/enrolment.h \
 	proxy/server/hosted_object.h \
 	proxy/server/hosting.h \
+	proxy/server/origin.cpp \
+	proxy/server/origin.h \
 	proxy/server/range_reader.h \
+	proxy/server/realm.cpp \
 	proxy/server/realm.h \
+	proxy/server/root_origin.cpp \
+	proxy/server/root_origin.h \
 	$(end_of_list)

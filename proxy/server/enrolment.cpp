@@ -1,0 +1,150 @@
+#include "proxy/server/enrolment.h"
+
+#include <fcntl.h>
+#include <openssl/crypto.h>
+#include <openssl/sha.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "protocol/bytes.h"
+#include "protocol/resolve.h"
+#include "proxy/core/files.h"
+#include "proxy/core/net.h"
+
+namespace mssl::proxy {
+namespace {
+
+constexpr std::string_view kEnrolDomain = "mssl/1 enrol";  // protocol/frame.h, Enrol
+// A hundred thousand tokens of a usual length.
+constexpr std::size_t kMaxTokenFileBytes = std::size_t{8} << 20;
+constexpr std::size_t kMaxUsedFileBytes = std::size_t{64} << 20;
+
+Hash hash_of(std::string_view token) {
+    Hash out;
+    SHA256(as_view(token).data(), token.size(), out.bytes.data());
+    return out;
+}
+
+// Compares with every entry, wherever it is found: the time says nothing about the tokens.
+bool contains(const std::vector<Hash>& list, const Hash& wanted) {
+    unsigned found = 0;
+    for (const Hash& h : list) found |= CRYPTO_memcmp(h.bytes.data(), wanted.bytes.data(), Hash::size) == 0 ? 1U : 0U;
+    return found != 0;
+}
+
+template <class Use>
+Status each_line(std::string_view text, Use use) {
+    std::size_t number = 0;
+    while (!text.empty()) {
+        ++number;
+        const std::size_t end = text.find('\n');
+        std::string_view line = text.substr(0, end);
+        text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
+        while (!line.empty() && (line.back() == '\r' || line.back() == ' ' || line.back() == '\t')) line.remove_suffix(1);
+        while (!line.empty() && (line.front() == ' ' || line.front() == '\t')) line.remove_prefix(1);
+        if (line.empty()) continue;
+        if (Status s = use(line, number); !s) return s;
+    }
+    return {};
+}
+
+Result<std::vector<Hash>> read_tokens(const std::string& path) {
+    Result<std::string> text = read_text_file(path, kMaxTokenFileBytes);
+    if (!text) return text.error();
+    std::vector<Hash> out;
+    const Status read = each_line(*text, [&](std::string_view line, std::size_t number) -> Status {
+        if (line.front() == '#') return {};
+        if (line.size() > kMaxTokenBytes)
+            return fail(Errc::malformed, path + ":" + std::to_string(number) + ": a token has at most " +
+                                             std::to_string(kMaxTokenBytes) + " bytes");
+        out.push_back(hash_of(line));
+        return {};
+    });
+    OPENSSL_cleanse(text->data(), text->size());
+    if (!read) return read.error();
+    return out;
+}
+
+// Lines that a crash cut short are skipped: their certificate never went out.
+Result<std::vector<Hash>> read_used(const std::string& path) {
+    Result<std::string> text = read_text_file(path, kMaxUsedFileBytes);
+    if (!text && text.code() == Errc::no_such_object) {
+        // Made now, so that its name in the directory is durable before the first line is.
+        if (Status s = write_file_durably(path, {}, 0600); !s) return s.error();
+        return std::vector<Hash>{};
+    }
+    if (!text) return text.error();
+    std::vector<Hash> out;
+    const Status read = each_line(*text, [&](std::string_view line, std::size_t) -> Status {
+        const Result<Bytes> hash = from_hex(line);
+        if (hash && hash->size() == Hash::size) out.push_back(Hash::from(*hash));
+        return {};
+    });
+    if (!read) return read.error();
+    return out;
+}
+
+Status record_used(const std::string& path, const Hash& token) {
+    const auto failed = [&] { return fail(Errc::io, "cannot write " + path + ": " + std::strerror(errno)); };
+    const Fd fd(::open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC));
+    if (!fd) return failed();
+    // The line break first: it ends a line that a crash cut short.
+    const std::string line = "\n" + token.hex() + "\n";
+    const ssize_t n = ::write(fd.get(), line.data(), line.size());
+    if (n < 0 || static_cast<std::size_t>(n) != line.size() || ::fsync(fd.get()) != 0) return failed();
+    return {};
+}
+
+}  // namespace
+
+Result<std::shared_ptr<Enrolment>> Enrolment::open(const ServerConfig& config, std::shared_ptr<const Realm> realm) {
+    std::shared_ptr<Enrolment> out(new Enrolment(std::move(realm), config.state + "/used-tokens"));
+    Result<std::vector<Hash>> used = read_used(out->used_path_);
+    if (!used) return used.error();
+    out->used_ = *std::move(used);
+    if (Status s = out->reload(config); !s) return s.error();
+    return out;
+}
+
+Status Enrolment::reload(const ServerConfig& config) {
+    std::vector<Hash> tokens;
+    const bool needed = config.enrol != "open";
+    if (needed) {
+        Result<std::vector<Hash>> read = read_tokens(config.token_file);
+        if (!read) return read.error();
+        tokens = *std::move(read);
+    }
+    const std::lock_guard lock(mutex_);
+    tokens_ = std::move(tokens);
+    tokens_needed_ = needed;
+    days_ = static_cast<int>(config.member_days);
+    return {};
+}
+
+Result<Certificate> Enrolment::enrol(const Enrol& request, View exporter, WallTime now) {
+    if (!check_possession(request.key, kEnrolDomain, exporter, request.proof))
+        return fail(Errc::bad_signature, "the proof of possession does not hold");
+    int days;
+    {
+        const std::lock_guard lock(mutex_);
+        days = days_;
+        if (tokens_needed_) {
+            if (Status s = use_token(request.token); !s) return s.error();
+        }
+    }
+    return realm_->enrol(request.key, now, days);
+}
+
+Status Enrolment::use_token(std::string_view token) {
+    const Hash hash = hash_of(token);
+    const bool known = !token.empty() && contains(tokens_, hash);
+    const bool used = contains(used_, hash);
+    if (!known || used) return fail(Errc::denied, "no token, or one that is not good (any more)");
+    if (Status s = record_used(used_path_, hash); !s) return s;
+    used_.push_back(hash);
+    return {};
+}
+
+}  // namespace mssl::proxy

@@ -1,0 +1,99 @@
+#include "proxy/server/origin.h"
+
+#include "proxy/server/root_origin.h"
+
+namespace mssl::proxy {
+namespace {
+
+class UrlExchange final : public OriginExchange {
+public:
+    UrlExchange(Loop& loop, std::unique_ptr<HttpClient> client) : loop_(&loop), client_(std::move(client)) {}
+    ~UrlExchange() override { client_->abort(); loop_->dispose(std::move(client_)); }
+    bool write_body(View piece) override { return client_->write_body(piece); }
+    void end_body() override { client_->end_body(); }
+    void pause_reading(bool paused) override { client_->pause_reading(paused); }
+
+private:
+    Loop* loop_;
+    std::unique_ptr<HttpClient> client_;
+};
+
+class UrlOrigin final : public Origin {
+public:
+    UrlOrigin(OriginPools& pools, OriginConfig config, HttpEndpoint to)
+        : Origin(std::move(config)), pools_(&pools), to_(std::move(to)) {}
+
+    std::unique_ptr<OriginExchange> start(Loop& loop, RequestHead head, HttpClientHandler& handler) const override {
+        const HttpTimeouts timeouts{config_.timeout, config_.timeout, config_.timeout};
+        return std::make_unique<UrlExchange>(loop, HttpClient::start(pools_->at(loop), to_, std::move(head), handler, timeouts));
+    }
+
+private:
+    OriginPools* pools_;
+    HttpEndpoint to_;
+};
+
+std::string_view path_of(std::string_view target) { return target.substr(0, target.find('?')); }
+
+}  // namespace
+
+OriginPools::OriginPools(Runtime& runtime) {
+    for (unsigned i = 0; i < runtime.loops.size(); ++i)
+        pools_.push_back(std::make_unique<HttpPool>(runtime.loops.at(i), runtime.workers));
+}
+
+const ShareRule* Origin::rule_for(std::string_view target) const {
+    for (const ShareRule& rule : config_.share) {
+        for (const std::string& glob : rule.paths) {
+            if (glob_match(glob, path_of(target))) return &rule;
+        }
+    }
+    return nullptr;
+}
+
+std::string Origin::url_of(std::string_view target) const {
+    return "http://" + config_.host + ":" + std::to_string(config_.port) + std::string(target);
+}
+
+Result<std::shared_ptr<const Origin>> Origin::open(Runtime& runtime, OriginPools& pools, const OriginConfig& config) {
+    if (!config.root.empty()) return open_root_origin(runtime, config);
+    Result<AbsoluteTarget> url = parse_absolute(config.url);
+    if (!url) return fail(Errc::config, "origin " + config.host + ": " + config.url + ": " + url.error().detail);
+    if (url->scheme != "http") return fail(Errc::config, "origin " + config.host + ": only http:// is possible, not " + url->scheme);
+    HttpEndpoint to;
+    to.host = url->authority.host;
+    if (to.host.size() > 2 && to.host.front() == '[') to.host = to.host.substr(1, to.host.size() - 2);
+    to.port = url->authority.port;
+    return std::shared_ptr<const Origin>(std::make_shared<UrlOrigin>(pools, config, std::move(to)));
+}
+
+Result<std::shared_ptr<const Origins>> Origins::open(Runtime& runtime, OriginPools& pools,
+                                                     const std::vector<OriginConfig>& configs) {
+    auto out = std::make_shared<Origins>();
+    for (const OriginConfig& config : configs) {
+        Result<std::shared_ptr<const Origin>> origin = Origin::open(runtime, pools, config);
+        if (!origin) return origin.error();
+        out->list_.push_back(*std::move(origin));
+    }
+    return std::shared_ptr<const Origins>(std::move(out));
+}
+
+std::shared_ptr<const Origin> Origins::find(const Authority& host) const {
+    for (const auto& origin : list_) {
+        if (origin->config().host == host.host && origin->config().port == host.port) return origin;
+    }
+    return nullptr;
+}
+
+std::shared_ptr<const Origin> Origins::find_url(std::string_view url, std::string& target) const {
+    for (const auto& origin : list_) {
+        const std::string prefix = origin->url_of("/");
+        if (url.starts_with(prefix)) {
+            target = std::string(url.substr(prefix.size() - 1));
+            return origin;
+        }
+    }
+    return nullptr;
+}
+
+}  // namespace mssl::proxy
