@@ -3,7 +3,10 @@ libproxy_la_SOURCES += \
 	proxy/http/body_writer.h \
 	proxy/http/chunked.cpp \
 	proxy/http/chunked.h \
+	proxy/http/client.cpp \
 	proxy/http/client.h \
+	proxy/http/connection.cpp \
+	proxy/http/connection.h \
 	proxy/http/date.cpp \
 	proxy/http/head_grammar.h \
 	proxy/http/head_scan.cpp \

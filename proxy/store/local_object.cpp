@@ -83,12 +83,13 @@ Status LocalObject::create_on_disk() {
 }
 
 Result<LocalObject::FilesPtr> LocalObject::files() {
-    Result<FilesPtr> out = open_files();
-    if (out) attend();  // so that they are closed again some day
+    bool opened = false;
+    Result<FilesPtr> out = open_files(opened);
+    if (opened) attend();  // so that they are closed again some day
     return out;
 }
 
-Result<LocalObject::FilesPtr> LocalObject::open_files() {
+Result<LocalObject::FilesPtr> LocalObject::open_files(bool& opened_now) {
     const std::scoped_lock lock(files_mutex_);
     if (removed_) return fail(Errc::no_such_object, "removed from the store");
     if (files_) return files_;
@@ -105,6 +106,7 @@ Result<LocalObject::FilesPtr> LocalObject::open_files() {
     opened->data = std::move(*data);
     if (map) opened->map = std::move(*map);
     files_ = std::move(opened);
+    opened_now = true;
     return files_;
 }
 

@@ -73,7 +73,7 @@ private:
     };
     using FilesPtr = std::shared_ptr<const Files>;
     Result<FilesPtr> files();
-    Result<FilesPtr> open_files();
+    Result<FilesPtr> open_files(bool& opened_now);
     Status create_on_disk();
     Status read_map(int fd);
     Status write_block(BlockIndex block, View data, const Hash& node);
