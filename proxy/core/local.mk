@@ -19,6 +19,7 @@ libproxy_la_SOURCES += \
 	proxy/core/stream.h \
 	proxy/core/stream_tls.cpp \
 	proxy/core/stream_tls.h \
+	proxy/core/tls.cpp \
 	proxy/core/tls.h \
 	proxy/core/wire.cpp \
 	proxy/core/wire.h \
