@@ -17,6 +17,8 @@
 #include "protocol/objects.h"
 #include "protocol/spread.h"
 #include "proxy/core/loop.h"
+#include "proxy/server/realm.h"
+#include "proxy/server/realm.h"
 #include "proxy/store/store.h"
 
 namespace mssl::proxy {
@@ -30,7 +32,8 @@ public:
     // data null when frame.length is 0. sent: run in the owner loop when the last chunk went to the kernel (or the session ended).
     virtual void send_block(const BlockFrame& frame, BlockData data, std::function<void()> sent) = 0;
     virtual MemberId member() const = 0;
-    virtual PeerEntry entry() const = 0;  // directory's view; port 0 when it cannot be dialled
+    // The directory's view, from any thread: port 0 when it cannot be dialled, gone when it is left out (convicted).
+    virtual PeerEntry entry() const = 0;
 };
 
 class HostedObject {
@@ -44,6 +47,8 @@ public:
     virtual State state() const = 0;
     virtual std::shared_ptr<const SignedManifest> manifest() const = 0;
     virtual std::shared_ptr<const SignedHead> head() const = 0;  // newest; null while opening
+    // The realm whose signer signed both, and signs this object's tickets: Resolved names one signer for all three.
+    virtual std::shared_ptr<const Realm> realm() const = 0;
     // Runs `ready` in `where` once there is a first head, or with the reason why there will never be one.
     virtual void when_open(Loop& where, std::function<void(Status)> ready) = 0;
     // Bytes for a plain reader (publish, tests): progress of hashing in bytes.
@@ -59,11 +64,20 @@ public:
     virtual Status on_progress(TakerId taker, const Progress& progress) = 0;
     // The member's address became known or changed; or it is to be left out (convicted).
     virtual void on_entry_changed(TakerId taker) = 0;
+    // Whether PEERS ever named this member to the taker: a report about a stranger counts for nothing.
+    virtual bool named(TakerId taker, const MemberId& member) const = 0;
 
     // ── the cold read feeds it (owner loop) ──
     // In order; node is the block's hash, data the verified bytes. Signs heads at once for the first, then every 100 ms or 16 MiB.
+    // A block out of order, or of another length than the manifest's, withdraws the object.
     virtual void append(BlockIndex block, BlockData data, std::uint32_t length, const Hash& node) = 0;
+    // Runs `go` once the spool has less than kMaxSpoolBacklog to write: at once, or later in the owner loop. The cold read asks
+    // before it reads on, or an origin faster than the disk would fill the memory. Runs too when the object is withdrawn.
+    virtual void when_room(std::function<void()> go) = 0;
     virtual void withdraw(const Error& why) = 0;
 };
+
+// Bytes that wait for the spool, over which the cold read pauses.
+inline constexpr std::size_t kMaxSpoolBacklog = 16 * 1024 * 1024;
 
 }  // namespace mssl::proxy

@@ -1,0 +1,38 @@
+// Tickets at the server (DESIGN 5): who may fetch what, from whom it likes. A grant is a random 128-bit number; nothing is remembered
+// of it while the exchange is plain: a ticket is renewed by showing the one before.
+//
+// Thread rules: any thread.
+#pragma once
+
+#include <atomic>
+#include <memory>
+
+#include "protocol/objects.h"
+#include "proxy/server/directory.h"
+#include "proxy/server/realm.h"
+
+namespace mssl::proxy {
+
+class Tickets {
+public:
+    Tickets(std::shared_ptr<const Directory> directory, Duration lifetime)
+        : directory_(std::move(directory)), lifetime_(lifetime.count()) {}
+
+    // Under a new grant; realm = the object's (HostedObject::realm). Errors: denied (a convicted member), crypto.
+    Result<SignedTicket> issue(const Realm& realm, const MemberId& member, const Manifest& manifest, WallTime now) const;
+    // The same grant, exchange and price for another lifetime. The caller has checked old. Errors as of issue.
+    Result<SignedTicket> renew(const Realm& realm, const Ticket& old, WallTime now) const;
+    void set_lifetime(Duration lifetime) { lifetime_.store(lifetime.count(), std::memory_order_relaxed); }
+
+    // What a member shows in OPEN: signer issued by this realm, signature, holder, object, times, and not convicted.
+    // Errors: too_large, malformed, wrong_realm, bad_signature, wrong_holder, wrong_object, expired, denied.
+    Result<Ticket> check(const Realm& realm, View ticket_der, View signer_der, const MemberId& holder, const ObjectId& object,
+                         WallTime now) const;
+
+private:
+    Result<SignedTicket> sign(const Realm& realm, Ticket ticket, WallTime now) const;
+    std::shared_ptr<const Directory> directory_;
+    std::atomic<Duration::rep> lifetime_;
+};
+
+}  // namespace mssl::proxy
