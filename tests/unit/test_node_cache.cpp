@@ -126,6 +126,23 @@ Test(node_cache, a_given_node_that_is_known_must_be_the_known_one) {
     cr_assert(same(cache, before, 8));
 }
 
+// Known above a gap that stays open, and known where the path below is still to come.
+Test(node_cache, a_given_node_is_compared_even_where_the_path_does_not_reach_it) {
+    const MerkleTree tree = random_tree(8, 12);
+    NodeCache cache = cache_of(tree, 1);
+    cr_assert(cache.add_peaks(8, tree.peaks(8)));
+    cr_assert(give(cache, tree, 4, 0b111) == Errc::ok);
+    const NodeCache before = cache;
+    const Hash right = *tree.node({2, 1});
+    cr_assert(cache.verify(BlockIndex{0}, *tree.node({0, 0}), 0b100, {right}));
+    cr_assert(cache.verify(BlockIndex{0}, *tree.node({0, 0}), 0b100, {flipped(right)}).code() ==
+              Errc::bad_proof);
+    cr_assert(cache.verify(BlockIndex{2}, *tree.node({0, 2}), 0b100, {right}).code() == Errc::truncated);
+    cr_assert(cache.verify(BlockIndex{2}, *tree.node({0, 2}), 0b100, {flipped(right)}).code() ==
+              Errc::bad_proof);
+    cr_assert(same(cache, before, 8));
+}
+
 Test(node_cache, a_wrong_count_or_a_level_above_the_peak_is_malformed) {
     const MerkleTree tree = random_tree(7, 5);
     NodeCache cache = cache_of(tree, 7);
