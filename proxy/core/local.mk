@@ -2,7 +2,10 @@ libproxy_la_SOURCES += \
 	proxy/core/address.cpp \
 	proxy/core/buffer_pool.cpp \
 	proxy/core/buffer_pool.h \
+	proxy/core/config.cpp \
 	proxy/core/config.h \
+	proxy/core/config_reader.cpp \
+	proxy/core/config_reader.h \
 	proxy/core/counters.h \
 	proxy/core/files.cpp \
 	proxy/core/files.h \
@@ -21,6 +24,9 @@ libproxy_la_SOURCES += \
 	proxy/core/stream_tls.h \
 	proxy/core/tls.cpp \
 	proxy/core/tls.h \
+	proxy/core/toml.cpp \
+	proxy/core/toml.h \
+	proxy/core/units.cpp \
 	proxy/core/wire.cpp \
 	proxy/core/wire.h \
 	proxy/core/workers.cpp \
