@@ -1,4 +1,8 @@
 libproxy_la_SOURCES += \
+	proxy/server/catalog.cpp \
+	proxy/server/catalog.h \
+	proxy/server/catalog_files.cpp \
+	proxy/server/catalog_files.h \
 	proxy/server/dial_back.h \
 	proxy/server/directory.h \
 	proxy/server/enrolment.cpp \
