@@ -1,5 +1,6 @@
 libproxy_la_SOURCES += \
 	proxy/client/banned.h \
+	proxy/client/delivery.cpp \
 	proxy/client/delivery.h \
 	proxy/client/enroller.cpp \
 	proxy/client/enroller.h \
@@ -13,6 +14,7 @@ libproxy_la_SOURCES += \
 	proxy/client/peer_session.h \
 	proxy/client/rate_limit.h \
 	proxy/client/resolution.h \
+	proxy/client/resolver.cpp \
 	proxy/client/resolver.h \
 	proxy/client/server_link.cpp \
 	proxy/client/server_link.h \

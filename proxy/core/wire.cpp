@@ -96,7 +96,12 @@ void Wire::abandon() {
     }
 }
 
+// The session may have ended itself: the other side does not read what it is sent.
 void Wire::arm_write() {
+    if (session_.state() == Session::State::closed && !ending_) {
+        ending_ = mssl::fail(Errc::busy, "the other side does not read");
+        linger_.start(kLinger);
+    }
     if (stream_ && stream_->is_open() && !closed_) stream_->want_write(true);
 }
 
