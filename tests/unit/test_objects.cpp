@@ -1,6 +1,7 @@
 // Manifest, head and ticket: only what the signer wrote passes, in the one encoding that DER has.
 #include <criterion/criterion.h>
 
+#include <algorithm>
 #include <functional>
 #include <string>
 
@@ -109,8 +110,10 @@ void ticket_fields(DerWriter& w, const Bytes& exchange, const Bytes& price, cons
 
 const Bytes kPlain{0x0a, 1, 0}, kPrice{2, 2, 0, 0x80};
 Bytes time_of(std::string_view text) {
-    Bytes out{0x18, static_cast<std::uint8_t>(text.size())};
-    out.insert(out.end(), text.begin(), text.end());
+    Bytes out(2 + text.size());
+    out[0] = 0x18;
+    out[1] = static_cast<std::uint8_t>(text.size());
+    std::copy(text.begin(), text.end(), out.begin() + 2);
     return out;
 }
 const Bytes kFrom = time_of("20270115080000Z");
