@@ -339,8 +339,9 @@ Status RealmTrust::check_member(const Certificate& member, const Certificate& si
     if (Status s = verify_chain(member.get(), signer.get(), realm.get(), Errc::not_member, "membership"); !s)
         return s;
     constexpr std::uint32_t purposes = XKU_SSL_SERVER | XKU_SSL_CLIENT;
-    if (X509_check_ca(member.get()) != 0 || X509_get_key_usage(member.get()) != KU_DIGITAL_SIGNATURE ||
-        (X509_get_extension_flags(member.get()) & EXFLAG_XKUSAGE) == 0 ||
+    const std::uint32_t flags = X509_get_extension_flags(member.get());
+    if ((flags & EXFLAG_BCONS) == 0 || (flags & EXFLAG_CA) != 0 || (flags & EXFLAG_XKUSAGE) == 0 ||
+        X509_get_key_usage(member.get()) != KU_DIGITAL_SIGNATURE ||
         (X509_get_extended_key_usage(member.get()) & purposes) != purposes)
         return fail(Errc::not_member, "membership: not an end entity's certificate");
     if (common_name(member.get()) != member.member_id().hex())

@@ -43,7 +43,7 @@ struct Syntax<Head> {
         h.leaves = r.integer();
         h.final_head = r.boolean();
         r.sequence([&] {
-            while (r.more() && h.peaks.size() <= kMaxPeaks) h.peaks.push_back(r.fixed<Hash>());
+            while (r.more() && h.peaks.size() < kMaxPeaks) h.peaks.push_back(r.fixed<Hash>());
         });
         return h;
     }
@@ -89,7 +89,7 @@ struct Syntax<Manifest> {
                 static_cast<std::int64_t>(std::min<std::uint64_t>(r.integer(), INT64_MAX));
         });
         r.sequence([&] {
-            while (r.more() && m.fields.size() <= Manifest::kMaxFields) {
+            while (r.more() && m.fields.size() < Manifest::kMaxFields) {
                 r.sequence([&] {
                     HeaderField f;
                     f.name = r.ia5(Manifest::kMaxFieldNameBytes);
@@ -97,6 +97,7 @@ struct Syntax<Manifest> {
                     m.fields.push_back(std::move(f));
                 });
             }
+            if (r.more()) r.reject(Errc::too_large, "number of header fields");
         });
         m.length = r.integer();
         m.block_bytes = static_cast<std::uint32_t>(std::min<std::uint64_t>(r.integer(), UINT32_MAX));

@@ -2,9 +2,10 @@
 #include <criterion/criterion.h>
 
 #include <openssl/pem.h>
+#include <openssl/x509v3.h>
 
 #include <string>
-#include <vector>
+#include <utility>
 
 #include "protocol/bytes.h"
 #include "protocol/identity.h"
@@ -38,7 +39,95 @@ bool has(Certificate c, const std::string& text) {
     return std::string(data, static_cast<std::size_t>(n)).find(text) != std::string::npos;
 }
 
+// A certificate signed as it should be, with contents that RealmAuthority never writes.
+struct Forgery {
+    std::string name, constraints, usage, purposes;
+};
+
+Certificate forge(const Forgery& f, const KeyPair& issuer_key, const Certificate& issuer,
+                  const KeyPair& subject) {
+    const X509Ptr x(X509_new());
+    X509_set_version(x.get(), X509_VERSION_3);
+    ASN1_INTEGER_set(X509_get_serialNumber(x.get()), 7);
+    ASN1_TIME_set(X509_getm_notBefore(x.get()), kNow.unix_seconds);
+    ASN1_TIME_set(X509_getm_notAfter(x.get()), kNow.unix_seconds + kDay);
+    X509_set_pubkey(x.get(), subject.get());
+    X509_NAME_add_entry_by_txt(X509_get_subject_name(x.get()), "CN", MBSTRING_ASC,
+                               reinterpret_cast<const unsigned char*>(f.name.c_str()), -1, -1, 0);
+    X509_set_issuer_name(x.get(), X509_get_subject_name(issuer.get()));
+    const std::pair<int, std::string> extensions[] = {{NID_basic_constraints, f.constraints},
+                                                      {NID_key_usage, f.usage},
+                                                      {NID_ext_key_usage, f.purposes},
+                                                      {NID_subject_key_identifier, "hash"},
+                                                      {NID_authority_key_identifier, "keyid:always"}};
+    for (const auto& [nid, value] : extensions) {
+        if (value.empty()) continue;
+        X509V3_CTX ctx;
+        X509V3_set_ctx(&ctx, issuer.get(), x.get(), nullptr, nullptr, 0);
+        X509_EXTENSION* e = X509V3_EXT_conf_nid(nullptr, &ctx, nid, value.c_str());
+        X509_add_ext(x.get(), e, -1);
+        X509_EXTENSION_free(e);
+    }
+    X509_sign(x.get(), issuer_key.get(), nullptr);
+    unsigned char* der = nullptr;
+    const int n = i2d_X509(x.get(), &der);
+    const Bytes copy(der, der + n);
+    OPENSSL_free(der);
+    return Certificate::from_der(copy).value();
+}
+
 }  // namespace
+
+Test(identity, a_membership_with_other_contents_is_refused_though_the_signer_signed_it) {
+    const House h;
+    const std::string id = h.member.member_id().hex();
+    const std::string ca = "critical,CA:FALSE", usage = "critical,digitalSignature",
+                      purposes = "serverAuth,clientAuth";
+    struct {
+        const char* what;
+        Forgery f;
+        Errc expected;
+    } const rows[] = {
+        {"as it should be", {id, ca, usage, purposes}, Errc::ok},
+        {"another name", {h.signer.member_id().hex(), ca, usage, purposes}, Errc::not_member},
+        {"no purposes", {id, ca, usage, ""}, Errc::not_member},
+        {"one purpose", {id, ca, usage, "clientAuth"}, Errc::not_member},
+        {"more usages", {id, ca, "critical,digitalSignature,keyAgreement", purposes}, Errc::not_member},
+        {"no usage", {id, ca, "", purposes}, Errc::not_member},
+        {"a CA without its usage", {id, "critical,CA:TRUE", usage, purposes}, Errc::not_member},
+        {"no constraints", {id, "", usage, purposes}, Errc::not_member},
+        {"a CA",
+         {id, "critical,CA:TRUE", "critical,digitalSignature,keyCertSign", purposes},
+         Errc::not_member},
+    };
+    for (const auto& r : rows) {
+        const Certificate c = forge(r.f, h.signer_key, h.signer, h.member_key);
+        cr_assert(h.trust.check_member(c, h.signer, kNow).code() == r.expected, "%s", r.what);
+    }
+}
+
+Test(identity, a_signer_with_other_contents_is_refused_though_the_realm_signed_it) {
+    const House h;
+    const std::string usage = "critical,digitalSignature,keyCertSign";
+    struct {
+        const char* what;
+        Forgery f;
+        Errc expected;
+    } const rows[] = {
+        {"as it should be", {"s", "critical,CA:TRUE,pathlen:0", usage, ""}, Errc::ok},
+        {"any path length", {"s", "critical,CA:TRUE", usage, ""}, Errc::wrong_realm},
+        {"a longer path", {"s", "critical,CA:TRUE,pathlen:1", usage, ""}, Errc::wrong_realm},
+        {"no CA", {"s", "critical,CA:FALSE", "critical,digitalSignature", ""}, Errc::wrong_realm},
+        {"signs no objects",
+         {"s", "critical,CA:TRUE,pathlen:0", "critical,keyCertSign", ""},
+         Errc::wrong_realm},
+        {"signs lists too", {"s", "critical,CA:TRUE,pathlen:0", usage + ",cRLSign", ""}, Errc::wrong_realm},
+    };
+    for (const auto& r : rows) {
+        const Certificate c = forge(r.f, h.realm_key, h.realm, h.signer_key);
+        cr_assert(h.trust.check_signer(c, kNow).code() == r.expected, "%s", r.what);
+    }
+}
 
 Test(identity, a_key_survives_pem_and_signs_the_same) {
     const KeyPair key = new_key();

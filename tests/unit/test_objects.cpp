@@ -371,6 +371,40 @@ Test(objects, a_manifest_keeps_to_syntax_and_limits) {
     }
 }
 
+Test(objects, a_manifest_of_others_keeps_to_the_number_of_fields) {
+    for (const int n : {64, 65, 66, 300}) {
+        const Manifest m = a_manifest();
+        DerWriter w;
+        w.sequence([&] {
+            w.octets(m.object.view());
+            w.ia5(m.url);
+            w.sequence([&] {
+                w.octets(m.validator.etag);
+                w.integer(0);
+            });
+            w.sequence([&] {
+                for (int i = 0; i < n; ++i) {
+                    w.sequence([&] {
+                        w.ia5("a");
+                        w.octets(std::string_view("b"));
+                    });
+                }
+            });
+            w.integer(m.length);
+            w.integer(m.block_bytes);
+            w.enumerated(1);
+            w.enumerated(0);
+            w.enumerated(0);
+            w.integer(0);
+            w.time(m.not_before.unix_seconds);
+            w.time(m.not_after.unix_seconds);
+        });
+        const Bytes der = sign_again(oid::kManifest, "mssl/1 manifest", w.take());
+        cr_assert(parse_manifest(der, signer().public_key()).code() == (n == 64 ? Errc::ok : Errc::too_large),
+                  "%d", n);
+    }
+}
+
 Test(objects, a_ticket_is_good_for_one_member_one_object_and_its_time) {
     const Ticket t = a_ticket();
     const std::int64_t from = t.not_before.unix_seconds, to = t.not_after.unix_seconds;
@@ -446,4 +480,31 @@ Test(objects, der_numbers_lengths_and_times_at_their_edges) {
     DerReader r(empty);
     cr_assert_eq(r.integer(), 0u);
     cr_assert(r.finish("nothing").code() == Errc::malformed);
+}
+
+Test(objects, der_is_read_strictly_before_anything_is_compared) {
+    struct {
+        const char* what;
+        Bytes der;
+        bool number;
+    } const rows[] = {
+        {"number with a zero before it", {2, 2, 0, 0x7f}, true},
+        {"number with a long length", {2, 0x81, 1, 5}, true},
+        {"octets with a zero in the length", {4, 0x82, 0, 1, 5}, false},
+        {"octets of indefinite length", {4, 0x80, 0, 0}, false},
+        {"octets longer than what is there", {4, 2, 5}, false},
+        {"a length of five octets", {4, 0x85, 0, 0, 0, 0, 1, 5}, false},
+    };
+    for (const auto& row : rows) {
+        DerReader r(row.der);
+        if (row.number)
+            r.integer();
+        else
+            r.octets(100);
+        cr_assert(r.finish("value").code() == Errc::malformed, "%s", row.what);
+    }
+    const Bytes inner_beyond_outer{0x30, 3, 4, 2, 5, 6};
+    DerReader r(inner_beyond_outer);
+    r.sequence([&] { r.octets(2); });
+    cr_assert(r.finish("sequence").code() == Errc::malformed);
 }
