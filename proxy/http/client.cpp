@@ -122,6 +122,8 @@ struct HttpClient::Impl final : ConnectionOwner, std::enable_shared_from_this<Ht
     void on_writable() override {
         const auto self = shared_from_this();
         flush();
+        // Refused input usually means an answer that is already here; the stream's own error would overtake it.
+        if (write_broken && state == State::exchanging) pump();
         if (told_to_wait && handler != nullptr && backlog() == 0 && !write_broken) {
             told_to_wait = false;
             handler->on_writable();

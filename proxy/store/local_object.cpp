@@ -32,7 +32,8 @@ Result<std::shared_ptr<LocalObject>> LocalObject::load(std::string directory, co
     const Result<Fd> map = open_file(directory + "/map", O_RDONLY);
     if (!map) return map.error();
     Bytes bytes(kMapHeaderBytes);
-    if (Status s = read_at(map->get(), bytes, 0); !s) return s.error();
+    // A header cut short is a damaged one, not a disk that cannot be read.
+    if (!read_at(map->get(), bytes, 0)) return fail(Errc::malformed, "map header is short");
     const Result<MapHeader> header = decode_map_header(bytes);
     if (!header) return header.error();
     if (header->id != id) return fail(Errc::malformed, "map of another object");

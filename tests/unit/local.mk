@@ -7,6 +7,7 @@ endif
 endif
 tests_unit_unit_tests_SOURCES = \
 	tests/unit/frame_samples.h \
+	tests/unit/loop_thread.h \
 	tests/unit/naive_merkle.h \
 	tests/unit/test_bitmap.cpp \
 	tests/unit/test_bytes.cpp \
@@ -21,6 +22,7 @@ tests_unit_unit_tests_SOURCES = \
 	tests/unit/test_result.cpp \
 	tests/unit/test_semantics.cpp \
 	tests/unit/test_session.cpp \
+	tests/unit/test_store.cpp \
 	tests/unit/test_tree_builder.cpp \
 	$(end_of_list)
 # So that the C++ compiler links even while the list is empty.
