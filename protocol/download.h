@@ -107,6 +107,7 @@ public:
     // Where the payload goes; empty = discard (cancelled, duplicate, not asked for within tolerance). An Error means the
     // source broke the protocol: it was cut.
     Result<MutableView> slot(MonoTime now, SourceId id, const DataHeader& h, std::size_t payload_bytes);
+    // The payload that slot() was asked about is there; payload_bytes may be 0 where it was discarded.
     void on_data(MonoTime now, SourceId id, const DataHeader& h, std::size_t payload_bytes);
     void on_refuse(MonoTime now, SourceId id, const Refuse& refuse);
     void on_rtt(SourceId id, Duration rtt);

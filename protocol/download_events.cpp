@@ -284,18 +284,20 @@ Result<MutableView> Download::slot(MonoTime, SourceId id, const DataHeader& h, s
             d.lose(h.block, *s);
         }
     }
+    in.slot_bytes = payload_bytes;
     if (in.discard) return MutableView{};
     in.slot_out = true;
     return MutableView{in.buffer.get() + in.received, payload_bytes};
 }
 
-void Download::on_data(MonoTime now, SourceId id, const DataHeader& h, std::size_t payload_bytes) {
+void Download::on_data(MonoTime now, SourceId id, const DataHeader& h, std::size_t) {
     Impl& d = *impl_;
     Source* s = d.source(id);
     if (s == nullptr) return;
     const auto it = s->incoming.find(h.block.v);
-    if (it == s->incoming.end() || payload_bytes > it->second.length - it->second.received) return;
+    if (it == s->incoming.end() || it->second.slot_bytes == 0) return;
     Incoming& in = it->second;
+    const std::size_t payload_bytes = std::exchange(in.slot_bytes, 0);
     in.slot_out = false;
     in.received += static_cast<std::uint32_t>(payload_bytes);
     s->last_byte = now;

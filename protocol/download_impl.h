@@ -59,6 +59,7 @@ struct Download::Impl {
     void send_request(MonoTime now, Source& s, BlockIndex block);
     bool can_ask(MonoTime now, const Source& s, BlockIndex block) const;
     bool by_number(const Source& s) const;
+    bool quiet(MonoTime now, const Source& s) const;
     std::size_t pipeline(const Source& s) const;
     std::size_t max_blocks() const;         // that max_memory allows on the way or held
     std::size_t committed() const;          // that are on the way, held, or may come for a token

@@ -47,6 +47,12 @@ bool Download::Impl::by_number(const Source& s) const {
     return s.kind == SourceKind::peer || all_out || limits.hard_window_bytes != 0;
 }
 
+// Whatever the server gave for tokens has arrived by now. ALL_OUT overtakes the blocks that were given before it.
+bool Download::Impl::quiet(MonoTime now, const Source& s) const {
+    const Duration enough = std::max<Duration>(2 * s.min_rtt + std::chrono::milliseconds(50), kTick);
+    return s.incoming.empty() && now - std::max(s.last_byte, tokens.sent) >= enough;
+}
+
 std::size_t Download::Impl::pipeline(const Source& s) const {
     if (s.stalled) return 1;
     return s.pipeline(geometry.block_bytes(), s.kind == SourceKind::server ? kServerSlack : kPeerSlack, kMaxPipeline);
@@ -117,12 +123,23 @@ std::optional<BlockIndex> Download::Impl::choose_end_game(MonoTime now, Source& 
 std::optional<BlockIndex> Download::Impl::choose(MonoTime now, Source& s) {
     if (const auto b = choose_replacement(now, s)) return b;
     if (!by_number(s)) return choose_for_server(now, s);
+    if (s.kind == SourceKind::server && tokens.unseen > 0) {
+        if (!quiet(now, s)) return choose_for_server(now, s);
+        tokens.unseen = 0;
+    }
     if (!s.dry && !tracker.taken().all()) {
         Picker::Query q;
         q.taken = &tracker.taken();
         q.has = s.kind == SourceKind::server ? nullptr : &s.has;
         q.end = end_block();
-        if (!readers.empty()) {
+        // From the server members that read at the same place must ask for different blocks, and pass them on; it gets
+        // the reader's next one only when that is late. With nobody to pass on to, order is all that counts.
+        const bool helped = std::any_of(sources.begin(), sources.end(), [](const auto& other) {
+            return other.second.kind == SourceKind::peer && !other.second.cut && !other.second.stalled;
+        });
+        if (s.kind == SourceKind::server && helped)
+            if (const auto b = choose_for_server(now, s)) return b;
+        if (!readers.empty() && (s.kind == SourceKind::peer || !helped)) {
             q.window_begin = first_reader();
             q.window_end = q.window_begin + std::max<std::uint64_t>(1, limits.window_bytes / geometry.block_bytes());
         }
@@ -165,9 +182,7 @@ void Download::Impl::plan_tokens(MonoTime now) {
     const std::size_t most = std::min({room, std::size_t{limits.max_any_tokens}, max_blocks() / 2 + 1});
     const auto target = static_cast<std::uint32_t>(std::min(pipeline(*s), most));
     // What the server holds is a guess after it used some; when nothing comes for long, all it gave has arrived.
-    const Duration quiet = std::max<Duration>(2 * s->min_rtt + std::chrono::milliseconds(50), kTick);
-    const bool settled = s->incoming.empty() && now - std::max(s->last_byte, tokens.sent) >= quiet;
-    const bool renew = settled && target > 0 && (!tokens.exact || level_changed);
+    const bool renew = target > 0 && quiet(now, *s) && (!tokens.exact || level_changed);
     if (renew) tokens.unseen = 0;
     if (tokens.unseen >= target || (target - tokens.unseen) * 4 < target) return;
     const std::uint32_t more = target - tokens.unseen;

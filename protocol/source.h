@@ -52,6 +52,7 @@ struct Incoming {
     bool discard = false;
     bool given = false;      // for a token
     bool slot_out = false;   // the owner may be writing into buffer
+    std::size_t slot_bytes = 0;  // of the payload that is being read; a discarded one is reported as empty
     std::uint64_t mask = 0;
     std::uint64_t head_blocks = 0;  // given: the head that its path ends under
     std::vector<Hash> nodes;
