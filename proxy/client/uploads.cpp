@@ -57,6 +57,7 @@ Uploads::UploadId Uploads::attach(std::shared_ptr<UploadTaker> taker, Handle han
     t->upload.set_head_blocks(head_blocks_);
     flush_haves();  // what is gathered is in the bitmap already
     t->taker->send_control(Opened{handle, geometry_.block_count(), have_().to_wire()});
+    send_head(*t);
     if (!rate_timer_.running()) {
         rate_since_ = loop_->now();
         rate_timer_.start(kRateEvery);
@@ -83,12 +84,11 @@ void Uploads::on_request(UploadId id, const Request& request) {
         t.taker->send_control(Refuse{t.handle, request.block, Errc::expired});
         return;
     }
-    // The downloader may name an older head than this side has, never a newer one; it gets ours first when it needs it.
+    // The downloader may name an older head than this side has, never a newer one.
     if (request.head_blocks > head_blocks_) {
         t.taker->send_control(Refuse{t.handle, request.block, Errc::no_such_block});
         return;
     }
-    if (request.block.v >= request.head_blocks && t.head_sent < head_blocks_) send_head(t);
     Result<std::optional<Refuse>> r = t.upload.on_request(request, have_());
     if (!r) return t.taker->fail(r.error());
     if (*r) {
@@ -193,7 +193,11 @@ void Uploads::flush_haves() {
         const std::size_t n = std::min(kMaxHaveRanges, ranges.size() - at);
         const std::vector<BlockRange> piece(ranges.begin() + static_cast<std::ptrdiff_t>(at),
                                             ranges.begin() + static_cast<std::ptrdiff_t>(at + n));
-        for (auto& [_, t] : takers_) t->taker->send_control(Have{t->handle, piece});
+        for (auto& [_, t] : takers_) {
+            // A block is of use only under a head that covers it: this side's goes first (DESIGN 3).
+            if (piece.back().first + piece.back().count > t->head_sent && t->head_sent < head_blocks_) send_head(*t);
+            t->taker->send_control(Have{t->handle, piece});
+        }
     }
 }
 
