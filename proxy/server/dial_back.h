@@ -19,13 +19,18 @@ public:
     static constexpr Duration kTimeout = std::chrono::seconds(3);
 
     static Result<std::shared_ptr<DialBack>> create();
-    // done runs in loop, once: Ok, or why not (unreachable, timed_out, not_member, wrong_holder, bad_certificate, expired). Any thread
-    // that is the loop's.
+    // done runs in loop, once: Ok, or why not (unreachable, timed_out, not_member, wrong_holder, bad_certificate, expired). From the
+    // loop's thread.
     void dial(Loop& loop, const Address& at, const MemberId& member, const RealmTrust& trust,
               std::function<void(Status)> done) const;
 
 private:
-    explicit DialBack(SslCtxPtr context) : context_(std::move(context)) {}
+    struct Private {};
+
+public:
+    DialBack(Private, SslCtxPtr context) : context_(std::move(context)) {}
+
+private:
     SslCtxPtr context_;
 };
 

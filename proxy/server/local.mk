@@ -1,15 +1,25 @@
 libproxy_la_SOURCES += \
+	proxy/server/block_source.cpp \
+	proxy/server/block_source.h \
 	proxy/server/catalog.cpp \
 	proxy/server/catalog.h \
 	proxy/server/catalog_files.cpp \
 	proxy/server/catalog_files.h \
+	proxy/server/dial_back.cpp \
 	proxy/server/dial_back.h \
+	proxy/server/directory.cpp \
 	proxy/server/directory.h \
 	proxy/server/enrolment.cpp \
 	proxy/server/enrolment.h \
+	proxy/server/hosted_giving.cpp \
+	proxy/server/hosted_impl.h \
+	proxy/server/hosted_object.cpp \
 	proxy/server/hosted_object.h \
 	proxy/server/hosting.h \
+	proxy/server/member_session.cpp \
 	proxy/server/member_session.h \
+	proxy/server/neighbours.cpp \
+	proxy/server/neighbours.h \
 	proxy/server/origin.cpp \
 	proxy/server/origin.h \
 	proxy/server/range_reader.h \
@@ -17,5 +27,7 @@ libproxy_la_SOURCES += \
 	proxy/server/realm.h \
 	proxy/server/root_origin.cpp \
 	proxy/server/root_origin.h \
+	proxy/server/session_taker.h \
+	proxy/server/tickets.cpp \
 	proxy/server/tickets.h \
 	$(end_of_list)
