@@ -113,7 +113,8 @@ std::optional<BlockIndex> Download::Impl::choose_end_game(MonoTime now, Source& 
         const auto asked = first->second.asked.find(b);
         if (asked == first->second.asked.end() || asked->second.at >= oldest) continue;
         // Younger than it takes here anyway: the first source is not late yet.
-        if (now - asked->second.at < s.min_rtt + at_rate(geometry.block_bytes(), s.meter.rate())) continue;
+        const Duration here = s.meter.known() ? at_rate(geometry.block_bytes(), s.meter.rate()) : kTick;
+        if (now - asked->second.at < s.min_rtt + here) continue;
         oldest = asked->second.at;
         best = block;
     }

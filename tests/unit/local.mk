@@ -11,6 +11,7 @@ tests_unit_unit_tests_SOURCES = \
 	tests/unit/naive_merkle.h \
 	tests/unit/test_bitmap.cpp \
 	tests/unit/test_bytes.cpp \
+	tests/unit/test_download.cpp \
 	tests/unit/test_frame.cpp \
 	tests/unit/test_http_message.cpp \
 	tests/unit/test_http_parser.cpp \
@@ -22,8 +23,10 @@ tests_unit_unit_tests_SOURCES = \
 	tests/unit/test_result.cpp \
 	tests/unit/test_semantics.cpp \
 	tests/unit/test_session.cpp \
+	tests/unit/test_spread.cpp \
 	tests/unit/test_store.cpp \
 	tests/unit/test_tree_builder.cpp \
+	tests/unit/test_upload.cpp \
 	$(end_of_list)
 # So that the C++ compiler links even while the list is empty.
 nodist_EXTRA_tests_unit_unit_tests_SOURCES = none.cpp
