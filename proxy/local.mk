@@ -1,6 +1,9 @@
 # The daemon. Everything but main is libproxy, so that tests link it; its rooms add to the list below.
 noinst_LTLIBRARIES += libproxy.la
-libproxy_la_SOURCES =
+libproxy_la_SOURCES = \
+	proxy/daemon.cpp \
+	proxy/daemon.h \
+	$(end_of_list)
 libproxy_la_LIBADD = \
 	libmsslproto.la \
 	$(EVENT_LIBS) \
@@ -12,4 +15,5 @@ libproxy_la_LIBADD = \
 
 sbin_PROGRAMS += msslproxy
 msslproxy_SOURCES = proxy/main.cpp
+msslproxy_CPPFLAGS = $(AM_CPPFLAGS) -DMSSL_SYSCONFDIR='"$(sysconfdir)/mssl"'
 msslproxy_LDADD = libproxy.la

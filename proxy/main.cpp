@@ -1,27 +1,98 @@
-// msslproxy(8): what to run is read from the command line, then the daemon is handed over to libproxy.
+// msslproxy(8): both halves of mSSL that move bytes, in one program.
+//
+// Who trusts whom
+//
+//   An application (curl, apt, a browser) trusts the program beside it: the *client*, which hands it no byte of a shared
+//   object that does not verify against a head that the realm's server signed. The client trusts its *server* for what the
+//   server signs and nobody else: peers may send garbage, lie or fall silent, and lose nothing but their own connection by
+//   it. The server trusts the *origin* behind it for content alone, and notices when the origin's bytes change under the
+//   same validator. Servers and clients prove themselves to each other by certificates (protocol/identity.h); a ticket says
+//   who may fetch what from whom (protocol/objects.h).
+//
+// What runs where
+//
+//   main            reads the command line and the configuration, makes the loops, workers and buffers, and then is loop 0
+//   Daemon          (daemon.h) owns the two halves and carries signals to them
+//   ServerSide      (server/) in front of an origin: reverse proxy, hashing, manifests, tickets, directory
+//   ClientSide      (client/) beside the applications: interception, resolving, transfers, serving peers
+//   loops           (core/loop.h) one thread each; a connection, a transfer, a hosted object lives in one of them
+//   workers         (core/workers.h) whatever would block a loop: disk, name look-up, hashing, signatures
+//   protocol/       the protocol itself: no sockets, files, clock or threads; what it decides is carried out here
+//
+// The way of one download: client/intercept → http/parser → client/resolver → server/front → origin … and back as blocks
+// through core/wire → protocol/session → protocol/download → store → the application.
 #include <getopt.h>
+#include <signal.h>
 #include <sysexits.h>
 
+#include <algorithm>
 #include <cstdio>
+#include <thread>
+
+#include "proxy/core/log.h"
+#include "proxy/daemon.h"
+
+using namespace mssl;
+using namespace mssl::proxy;
 
 namespace {
 
-int usage() {
-    std::fputs("usage: msslproxy [-tV] [-c file]\n", stderr);
-    return EX_USAGE;
+// Loops beyond this gain nothing before the disk or the wire is full.
+constexpr unsigned kMaxAutomaticLoops = 4;
+
+int usage(std::FILE* to, int status) {
+    std::fputs("usage: msslproxy [-htV] [-c file]\n"
+               "  -c file  configuration (default " MSSL_SYSCONFDIR "/msslproxy.toml)\n"
+               "  -t       check the configuration and exit\n"
+               "  -V       version\n"
+               "  -h       this help\n",
+               to);
+    return status;
+}
+
+int complain(const Error& error, int status) {
+    std::fprintf(stderr, "msslproxy: %s\n", error.detail.empty() ? error.to_string().c_str() : error.detail.c_str());
+    return status;
+}
+
+int run(std::shared_ptr<const Config> config) {
+    if (Status s = log::configure(config->log_level, config->log_file); !s) return complain(s.error(), EXIT_FAILURE);
+    // Before threads and sockets: nothing may die of a peer that hangs up.
+    signal(SIGPIPE, SIG_IGN);
+    const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
+    LoopGroup loops(config->threads != 0 ? config->threads : std::min(cores, kMaxAutomaticLoops));
+    BufferPool buffers(config->buffer_memory);
+    Workers workers(config->workers);
+    Runtime runtime{loops, workers, buffers};
+    Daemon daemon(runtime, std::move(config));
+    if (Status s = daemon.start(); !s) return complain(s.error(), EXIT_FAILURE);
+    daemon.run();
+    return EXIT_SUCCESS;
 }
 
 }  // namespace
 
+// Exit status: 0 orderly end, 1 cannot start, 2 wrong command line, 78 (EX_CONFIG) wrong configuration.
 int main(int argc, char** argv) {
-    for (int option; (option = getopt(argc, argv, "V")) != -1;) {
+    constexpr int kUsageError = 2;
+    std::string file = MSSL_SYSCONFDIR "/msslproxy.toml";
+    bool check_only = false;
+    for (int option; (option = getopt(argc, argv, "c:htV")) != -1;) {
         switch (option) {
-        case 'V':
-            std::puts("msslproxy " PACKAGE_VERSION);
-            return EX_OK;
-        default:
-            return usage();
+        case 'c': file = optarg; break;
+        case 't': check_only = true; break;
+        case 'h': return usage(stdout, EXIT_SUCCESS);
+        case 'V': std::puts("msslproxy " PACKAGE_VERSION); return EXIT_SUCCESS;
+        default: return usage(stderr, kUsageError);
         }
     }
-    return usage();
+    if (optind != argc) return usage(stderr, kUsageError);
+
+    Result<std::shared_ptr<const Config>> config = load_config(file);
+    if (!config) return complain(config.error(), EX_CONFIG);
+    if (check_only) {
+        std::printf("%s: good\n", file.c_str());
+        return EXIT_SUCCESS;
+    }
+    return run(std::move(*config));
 }

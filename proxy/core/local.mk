@@ -18,6 +18,8 @@ libproxy_la_SOURCES += \
 	proxy/core/runtime.h \
 	proxy/core/service.cpp \
 	proxy/core/service.h \
+	proxy/core/signals.cpp \
+	proxy/core/signals.h \
 	proxy/core/stream.cpp \
 	proxy/core/stream.h \
 	proxy/core/stream_tls.cpp \

@@ -2,8 +2,10 @@
 
 #include <openssl/err.h>
 
+#include <algorithm>
 #include <array>
-#include <cstring>
+#include <memory>
+#include <vector>
 
 namespace mssl::proxy {
 namespace {
@@ -21,21 +23,23 @@ int no_verify_depth_trap(X509_STORE_CTX* store, void*) {
     return 1;
 }
 
-bool offers(SSL* ssl, std::string_view protocol) {
+// The names in the hello's ALPN extension; empty when there is none or it is malformed (then TLS itself refuses it).
+std::vector<std::string_view> offered(SSL* ssl) {
     const unsigned char* ext = nullptr;
     std::size_t size = 0;
     // RFC 7301 §3.1: two bytes of list length, then names with one byte of length each.
     if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_application_layer_protocol_negotiation, &ext, &size) != 1 || size < 2)
-        return false;
+        return {};
     const std::size_t list = std::size_t{ext[0]} << 8 | ext[1];
-    if (list != size - 2) return false;
+    if (list != size - 2) return {};
+    std::vector<std::string_view> names;
     for (std::size_t at = 2; at < size;) {
         const std::size_t length = ext[at++];
-        if (length == 0 || length > size - at) return false;
-        if (std::string_view(reinterpret_cast<const char*>(ext + at), length) == protocol) return true;
+        if (length == 0 || length > size - at) return {};
+        names.emplace_back(reinterpret_cast<const char*>(ext + at), length);
         at += length;
     }
-    return false;
+    return names;
 }
 
 void ask_for_member(SSL* ssl) {
@@ -47,7 +51,13 @@ void ask_for_member(SSL* ssl) {
 
 // One port, both worlds: what the client offers decides before anything is answered.
 int on_client_hello(SSL* ssl, int* alert, void*) {
-    if (!offers(ssl, kAlpnMember)) return SSL_CLIENT_HELLO_SUCCESS;
+    const auto names = offered(ssl);
+    if (std::find(names.begin(), names.end(), kAlpnMember) == names.end()) {
+        // Clients of ours offer http/1.1 alone and keep their connections: a ticket would do nothing for them but make
+        // OpenSSL hold on to 16 KiB of handshake buffer a connection. Browsers offer h2 as well and get theirs.
+        if (names.size() == 1 && names[0] == kAlpnHttp) SSL_set_num_tickets(ssl, 0);
+        return SSL_CLIENT_HELLO_SUCCESS;
+    }
     if (SSL_set_min_proto_version(ssl, TLS1_3_VERSION) != 1) {
         *alert = SSL_AD_INTERNAL_ERROR;
         return SSL_CLIENT_HELLO_ERROR;

@@ -9,7 +9,9 @@ tests_unit_unit_tests_SOURCES = \
 	tests/unit/frame_samples.h \
 	tests/unit/loop_thread.h \
 	tests/unit/naive_merkle.h \
+	tests/unit/stream_fixture.h \
 	tests/unit/test_bitmap.cpp \
+	tests/unit/test_buffer_pool.cpp \
 	tests/unit/test_bytes.cpp \
 	tests/unit/test_download.cpp \
 	tests/unit/test_frame.cpp \
@@ -17,6 +19,7 @@ tests_unit_unit_tests_SOURCES = \
 	tests/unit/test_http_parser.cpp \
 	tests/unit/test_identity.cpp \
 	tests/unit/test_leaf_hash.cpp \
+	tests/unit/test_loop.cpp \
 	tests/unit/test_merkle.cpp \
 	tests/unit/test_node_cache.cpp \
 	tests/unit/test_objects.cpp \
@@ -25,8 +28,12 @@ tests_unit_unit_tests_SOURCES = \
 	tests/unit/test_session.cpp \
 	tests/unit/test_spread.cpp \
 	tests/unit/test_store.cpp \
+	tests/unit/test_stream.cpp \
+	tests/unit/test_tls.cpp \
 	tests/unit/test_tree_builder.cpp \
 	tests/unit/test_upload.cpp \
+	tests/unit/tls_fixture.cpp \
+	tests/unit/tls_fixture.h \
 	$(end_of_list)
 # So that the C++ compiler links even while the list is empty.
 nodist_EXTRA_tests_unit_unit_tests_SOURCES = none.cpp
