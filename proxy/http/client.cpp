@@ -60,6 +60,7 @@ struct HttpClient::Impl final : ConnectionOwner, std::enable_shared_from_this<Ht
     bool received = false;
     bool interim = false;
     bool paused = false;
+    bool event_waits = false;     // the parser may have more to say without more input
     bool read_ended = false;
 
     // ── Beginning ──
@@ -252,7 +253,7 @@ struct HttpClient::Impl final : ConnectionOwner, std::enable_shared_from_this<Ht
         if (on) return;
         progress = pool.loop.now();
         timer.start(timeouts.between);
-        if (in_begin == in_end) return;
+        if (in_begin == in_end && !event_waits) return;
         pool.loop.post([weak = weak_from_this()] {
             if (const auto self = weak.lock()) self->pump();
         });
@@ -261,7 +262,7 @@ struct HttpClient::Impl final : ConnectionOwner, std::enable_shared_from_this<Ht
     void pump() {
         for (int reads = 0; reads < kReadsAtOnce && !paused && !read_ended;) {
             if (state != State::exchanging && state != State::tunnel) return;
-            if (in_begin != in_end) {
+            if (in_begin != in_end || event_waits) {
                 take_input();
                 continue;
             }
@@ -285,13 +286,17 @@ struct HttpClient::Impl final : ConnectionOwner, std::enable_shared_from_this<Ht
 
     void take_input() {
         if (state == State::tunnel) {
+            event_waits = false;
+            if (in_begin == in_end) return;
             const View piece = View(in).subspan(in_begin, in_end - in_begin);
             in_begin = in_end;
             handler->on_body(piece);
             return;
         }
         // Until the parser wants more, the exchange is over, or the owner wants no more.
-        while (state == State::exchanging && !paused) {
+        while (state == State::exchanging) {
+            event_waits = paused;
+            if (paused) return;
             std::size_t used = 0;
             const Result<HttpEvent> event = parser.feed(View(in).subspan(in_begin, in_end - in_begin), used);
             in_begin += used;

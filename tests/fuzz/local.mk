@@ -29,6 +29,12 @@ tests_fuzz_fuzz_hello_CXXFLAGS = $(test_cxxflags)
 tests_fuzz_fuzz_hello_LDADD = libmsslproto.la $(FUZZ_ENGINE)
 EXTRA_DIST += tests/fuzz/corpus/hello
 
+FUZZ_TESTS += tests/fuzz/fuzz_http
+tests_fuzz_fuzz_http_SOURCES = tests/fuzz/fuzz_http.cpp $(fuzz_main)
+tests_fuzz_fuzz_http_CXXFLAGS = $(test_cxxflags)
+tests_fuzz_fuzz_http_LDADD = libproxy.la $(FUZZ_ENGINE)
+EXTRA_DIST += tests/fuzz/corpus/http
+
 FUZZ_TESTS += tests/fuzz/fuzz_objects
 tests_fuzz_fuzz_objects_SOURCES = tests/fuzz/fuzz_objects.cpp $(fuzz_main)
 tests_fuzz_fuzz_objects_CXXFLAGS = $(test_cxxflags)

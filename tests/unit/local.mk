@@ -15,6 +15,7 @@ tests_unit_unit_tests_SOURCES = \
 	tests/unit/test_bytes.cpp \
 	tests/unit/test_download.cpp \
 	tests/unit/test_frame.cpp \
+	tests/unit/test_http_client.cpp \
 	tests/unit/test_http_message.cpp \
 	tests/unit/test_http_parser.cpp \
 	tests/unit/test_identity.cpp \
