@@ -91,6 +91,7 @@ struct Client::Peer final : SessionHandler {
     Upload upload;
     End* end = nullptr;
     bool opened = false;
+    bool trickling = false;
 };
 
 Client::Client(Swarm& swarm, std::size_t number, double up, Lie lie, DownloadLimits limits)
@@ -290,6 +291,8 @@ void Client::serve(Peer& peer, const Upload::Job& job) {
     case Lie::byte_a_second:
         if (frame.length > 0) {
             lied();
+            // One block for ever: a second one begun inside it would be cut by the session, for another reason.
+            if (std::exchange(peer.trickling, true)) return;
             peer.end->inject(encode_frame(frame));
             return trickle(peer, {frame.handle, frame.block, 0});
         }

@@ -75,6 +75,7 @@ void Host::die() {
 void Host::pump() {
     if (sending_ || dead_) return;
     refill();
+    if (sending_) return;  // refilling may have pumped
     for (std::size_t i = 0; i < ends_.size(); ++i) {
         turn_ = (turn_ + 1) % ends_.size();
         End* from = ends_[turn_].get();

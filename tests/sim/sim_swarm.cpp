@@ -49,6 +49,10 @@ void diagnose(const char* row, const Swarm& s, std::uint64_t seed) {
     }
     const double length = static_cast<double>(s.truth.geometry.length());
     const double floor = std::max(length / s.setup.server_up, static_cast<double>(n) * length / up);
+    std::set<std::string> reasons;
+    for (const auto& c : s.clients)
+        for (const auto& [other, why] : c->blamed()) reasons.insert(why);
+    for (const std::string& why : reasons) std::printf("# %s, seed %llu: somebody was cut: %s\n", row, static_cast<unsigned long long>(seed), why.c_str());
     std::printf("# %s, seed %llu: copies by the server %.2f, last done %.3f s, over Tmin %.2f\n", row,
                 static_cast<unsigned long long>(seed), static_cast<double>(s.server->sent_data()) / length, last,
                 last / floor);
