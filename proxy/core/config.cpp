@@ -119,7 +119,7 @@ void read_origin(ConfigSection& s, ServerConfig& server) {
     if (s.has("url") && s.has("root")) s.error("root", "found url and root, expected one of them");
     if (!s.has("url") && !s.has("root")) s.error("host", "[[origin]] needs the key url or root");
     s.duration("timeout", std::chrono::milliseconds(100), kDay, origin.timeout);
-    s.tables("share", "[origin.share]", [&](ConfigSection& share) { read_share(share, origin); });
+    s.tables("share", "[[origin.share]]", [&](ConfigSection& share) { read_share(share, origin); });
     for (const OriginConfig& other : server.origins)
         if (other.host == origin.host && other.port == origin.port)
             s.error("host", "host: a second [[origin]] for " + origin.host + ":" + std::to_string(origin.port));
@@ -152,7 +152,7 @@ void read_server(ConfigSection& s, ConfigSection& root, FirstError& errors, Conf
     server.member_days = static_cast<unsigned>(days);
     s.duration("ticket-lifetime", std::chrono::minutes(1), kDay, server.ticket_lifetime);
     s.finish();
-    root.tables("origin", "[origin]", [&](ConfigSection& origin) { read_origin(origin, server); });
+    root.tables("origin", "[[origin]]", [&](ConfigSection& origin) { read_origin(origin, server); });
     if (!errors.failed())
         if (const Result<SslCtxPtr> ctx = make_server_context(server.certificate, server.private_key); !ctx)
             s.error("certificate", ctx.error().detail);
@@ -220,7 +220,7 @@ void read_client(ConfigSection& s, ConfigSection& root, FirstError& errors, cons
     client.state = kDefaultState;
     s.path("state", PathKind::any, client.state);
     s.finish();
-    root.tables("intercept", "[intercept]", [&](ConfigSection& i) { read_intercept(i, client); });
+    root.tables("intercept", "[[intercept]]", [&](ConfigSection& i) { read_intercept(i, client); });
 
     ConfigSection peer("[peer]", peer_table, errors, directory);
     peer.address("listen", client.peer_listen);
@@ -232,7 +232,7 @@ void read_client(ConfigSection& s, ConfigSection& root, FirstError& errors, cons
     store.size("max-size", 0, client.store_max);
     store.finish();
 
-    root.tables("site", "[site]", [&](ConfigSection& site) { read_site(site, client); });
+    root.tables("site", "[[site]]", [&](ConfigSection& site) { read_site(site, client); });
     config.client = std::move(client);
 }
 

@@ -261,16 +261,14 @@ void ConfigSection::path(std::string_view key, PathKind kind, std::string& out) 
     out = text;
 }
 
-void ConfigSection::require(std::string_view key) {
-    if (present() && !has(key)) errors_->set(at_, name_ + " needs the key " + std::string(key));
-}
+void ConfigSection::require(std::string_view key) { required_.emplace_back(key); }
 
 void ConfigSection::tables(std::string_view key, const std::string& name,
                            const std::function<void(ConfigSection&)>& each) {
     const TomlValue* value = get(key);
     if (value == nullptr) return;
     if (value->kind != TomlValue::Kind::array) {
-        bad_value(key, *value, "an array of tables: write [" + name + "]");
+        bad_value(key, *value, "an array of tables: write " + name);
         return;
     }
     for (const TomlValue& item : value->items) {
@@ -285,11 +283,13 @@ const TomlValue* ConfigSection::table(std::string_view key) { return get(key); }
 
 void ConfigSection::finish() {
     if (table_ == nullptr) return;
+    // First, because a key that is missing was often only misspelt.
     for (const TomlMember& member : table_->members) {
         if (known_.contains(member.key)) continue;
         std::string text = "unknown key " + member.key + " in " + name_;
-        if (const std::string meant = nearest(member.key, known_); !meant.empty()) text += ", did you mean " + meant + "?";
-        else {
+        if (const std::string meant = nearest(member.key, known_); !meant.empty()) {
+            text += ", did you mean " + meant + "?";
+        } else {
             std::string all;
             for (const std::string& word : known_) all += (all.empty() ? "" : ", ") + word;
             text += ", expected one of: " + all;
@@ -297,6 +297,8 @@ void ConfigSection::finish() {
         errors_->set(member.at, text);
         return;
     }
+    for (const std::string& key : required_)
+        if (!has(key)) errors_->set(at_, name_ + " needs the key " + key);
 }
 
 }  // namespace mssl::proxy

@@ -24,7 +24,7 @@ private:
     std::optional<Error> error_;
 };
 
-// A key is known once it was asked for; finish() complains about the others. A getter leaves its target alone when the key
+// A key is known once it was asked for; finish() complains about the others and about what is missing. A getter leaves its target alone when the key
 // is missing or an error was found before.
 class ConfigSection {
 public:
@@ -53,6 +53,7 @@ public:
     // A path, made absolute. file: must be a readable regular file; directory: must be one.
     enum class PathKind : std::uint8_t { any, file, directory };
     void path(std::string_view key, PathKind kind, std::string& out);
+    // finish() complains when it is missing.
     void require(std::string_view key);
     // The tables of [[…key]], each with its own section.
     void tables(std::string_view key, const std::string& name, const std::function<void(ConfigSection&)>& each);
@@ -74,6 +75,7 @@ private:
     FirstError* errors_;
     std::string directory_;
     std::set<std::string, std::less<>> known_;
+    std::vector<std::string> required_;
 };
 
 // The one of words that text was probably meant to be; empty when none is near.

@@ -13,6 +13,7 @@ tests_unit_unit_tests_SOURCES = \
 	tests/unit/test_bitmap.cpp \
 	tests/unit/test_buffer_pool.cpp \
 	tests/unit/test_bytes.cpp \
+	tests/unit/test_config.cpp \
 	tests/unit/test_download.cpp \
 	tests/unit/test_frame.cpp \
 	tests/unit/test_http_client.cpp \
@@ -22,6 +23,7 @@ tests_unit_unit_tests_SOURCES = \
 	tests/unit/test_leaf_hash.cpp \
 	tests/unit/test_loop.cpp \
 	tests/unit/test_merkle.cpp \
+	tests/unit/test_net.cpp \
 	tests/unit/test_node_cache.cpp \
 	tests/unit/test_objects.cpp \
 	tests/unit/test_result.cpp \
@@ -44,3 +46,8 @@ tests_unit_unit_tests_CXXFLAGS = $(AM_CXXFLAGS) -Wno-conversion
 tests_unit_unit_tests_LDADD = libproxy.la $(CRITERION_LIBS)
 
 EXTRA_DIST += tests/unit/unit.tap
+
+SIM_TESTS += tests/unit/tsan-core
+THREAD_TESTS += tests/unit/tsan-core
+tests_unit_tsan_core_SOURCES = tests/unit/tsan_core.cpp
+tests_unit_tsan_core_LDADD = libproxy.la
