@@ -260,15 +260,16 @@ struct HttpClient::Impl final : ConnectionOwner, std::enable_shared_from_this<Ht
     }
 
     void pump() {
-        for (int reads = 0; reads < kReadsAtOnce && !paused && !read_ended;) {
+        for (int reads = 0; !paused && !read_ended;) {
             if (state != State::exchanging && state != State::tunnel) return;
             if (in_begin != in_end || event_waits) {
                 take_input();
                 continue;
             }
+            // Only with nothing left to hand on: on_readable comes again for what the socket holds, not for what we do.
+            if (reads++ == kReadsAtOnce) return;
             if (in.empty()) in.resize(kReadBytes);
             const Result<std::size_t> n = connection->stream().read(in);
-            ++reads;
             if (n) {
                 in_begin = 0;
                 in_end = *n;
