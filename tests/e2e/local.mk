@@ -1,5 +1,5 @@
 # Scripts and data of tests/e2e, one a line, sorted.
-noinst_PROGRAMS += tests/e2e/liar
+check_PROGRAMS += tests/e2e/liar
 tests_e2e_liar_SOURCES = tests/e2e/liar.cpp
 tests_e2e_liar_LDADD = libproxy.la
 
