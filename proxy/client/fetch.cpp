@@ -15,6 +15,12 @@ constexpr Duration kAloneTime = std::chrono::seconds(30);
 // A server whose bytes do not verify so often is not asked again.
 constexpr unsigned kMaxServerCuts = 3;
 
+// Members that break ties alike all ask the same peer for the same block.
+DownloadLimits seeded(DownloadLimits limits, const MemberId& self) {
+    limits.seed = FixedBytesHash{}(self);
+    return limits;
+}
+
 }  // namespace
 
 Fetch::Fetch(Loop& loop, std::shared_ptr<const Membership> self, ServerLink& server, BannedPeers& banned,
@@ -28,7 +34,7 @@ Fetch::Fetch(Loop& loop, std::shared_ptr<const Membership> self, ServerLink& ser
       ticket_(resolution.ticket),
       head_(resolution.head),
       signer_(resolution.signer),
-      download_(resolution.manifest->body.geometry(), resolution.manifest->body.object, buffers, limits),
+      download_(resolution.manifest->body.geometry(), resolution.manifest->body.object, buffers, seeded(limits, self_->id)),
       timer_(loop, [this] { tick(); }),
       housekeeping_(loop, [this] {
           const MonoTime now = loop_->now();
@@ -367,16 +373,23 @@ void Fetch::perform(DownloadAction& action) {
 }
 
 void Fetch::cut(const CutSource& cut) {
+    // Slow is no lie: others serve meanwhile, and it is asked again later.
+    if (cut.why == Errc::stalled) {
+        last_error_ = "a source stalled: " + cut.detail;
+        if (server_source_ == cut.source) return reopen_server();
+        if (Known* slow = known_of(cut.source)) {
+            log::info("peer stalled", {{"peer", slow->entry.member.hex()}, {"why", cut.detail}});
+            slow->retry_at = loop_->now() + kMaxPeerBackoff;
+            close_link(*slow);
+        }
+        return;
+    }
     ++rejected_;
     add(loop_->counters().blocks_rejected);
     if (server_source_ == cut.source) {
         log::error("the server's bytes do not verify", {{"object", manifest_->body.object.hex()}, {"why", cut.detail}});
-        download_.remove_source(loop_->now(), *server_source_);
-        server_source_.reset();
         if (++server_cuts_ >= kMaxServerCuts) return fail(mssl::fail(cut.why, "the server's bytes do not verify"));
-        server_->send(Close{handle_, false, cut.why});
-        server_->send(Open{handle_, manifest_->body.object, ticket_->der, signer_.to_der()});
-        return;
+        return reopen_server();
     }
     Known* known = known_of(cut.source);
     if (known == nullptr) return;
@@ -392,6 +405,14 @@ void Fetch::cut(const CutSource& cut) {
     banned_->ban(member, cut.why, cut.detail, loop_->now());
     server_->send(Report{handle_, member, cut.why});
     close_link(*known);
+}
+
+// The server stays in line, under a handle without history.
+void Fetch::reopen_server() {
+    download_.remove_source(loop_->now(), *server_source_);
+    server_source_.reset();
+    server_->detach(handle_);
+    handle_ = server_->attach(*this);
 }
 
 void Fetch::fail(const Error& why) {

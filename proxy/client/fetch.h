@@ -81,6 +81,7 @@ private:
     void act();
     void perform(DownloadAction& action);
     void cut(const CutSource& cut);
+    void reopen_server();
     void send_progress(bool bitmap);
     void schedule();
     void tick();
