@@ -27,7 +27,7 @@ void BlockSource::open_spool(std::vector<Hash> nodes) {
         }
         return spool->create(object, geometry);
     };
-    parts_.runtime->workers.submit(*parts_.loop, job, [weak = weak_from_this()](Result<std::shared_ptr<ObjectFile>> file) {
+    parts_.runtime.workers.submit(*parts_.loop, job, [weak = weak_from_this()](Result<std::shared_ptr<ObjectFile>> file) {
         const auto self = weak.lock();
         if (!self || self->closed_) return;
         if (file)
@@ -182,7 +182,7 @@ void BlockSource::verify_run(BlockIndex first, std::vector<BlockData> data) {
         }
         items.push_back({block, std::move(data[i]), parts_.geometry.block_length(block), *node});
     }
-    parts_.runtime->workers.submit(
+    parts_.runtime.workers.submit(
         *parts_.loop,
         [items = std::move(items)]() mutable {
             for (Item& item : items) item.right = hash_block({item.data.get(), item.length}) == item.node;

@@ -29,7 +29,7 @@ public:
     static constexpr unsigned kMaxRereads = 4;
 
     struct Parts {
-        Runtime* runtime;
+        Runtime runtime;
         Loop* loop;
         ObjectId object;
         Geometry geometry;

@@ -36,7 +36,7 @@ Hosted::~Hosted() = default;
 void Hosted::begin_new() {
     const std::weak_ptr<Hosted> weak = weak_from_this();
     source_ = std::make_shared<BlockSource>(BlockSource::Parts{
-        &hosting_.runtime, &loop_, id_, geometry_, hosting_.spool, hosting_.source,
+        hosting_.runtime, &loop_, id_, geometry_, hosting_.spool, hosting_.source,
         [weak](BlockIndex block) -> std::optional<Hash> {
             const auto self = weak.lock();
             return self ? self->tree_.node({0, block.v}) : std::nullopt;

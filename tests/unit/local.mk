@@ -7,6 +7,7 @@ endif
 endif
 tests_unit_unit_tests_SOURCES = \
 	tests/unit/frame_samples.h \
+	tests/unit/hosting_fixture.h \
 	tests/unit/loop_thread.h \
 	tests/unit/naive_merkle.h \
 	tests/unit/stream_fixture.h \
@@ -14,8 +15,10 @@ tests_unit_unit_tests_SOURCES = \
 	tests/unit/test_buffer_pool.cpp \
 	tests/unit/test_bytes.cpp \
 	tests/unit/test_config.cpp \
+	tests/unit/test_directory.cpp \
 	tests/unit/test_download.cpp \
 	tests/unit/test_frame.cpp \
+	tests/unit/test_hosted_object.cpp \
 	tests/unit/test_http_client.cpp \
 	tests/unit/test_http_message.cpp \
 	tests/unit/test_http_parser.cpp \
@@ -23,6 +26,7 @@ tests_unit_unit_tests_SOURCES = \
 	tests/unit/test_leaf_hash.cpp \
 	tests/unit/test_loop.cpp \
 	tests/unit/test_merkle.cpp \
+	tests/unit/test_neighbours.cpp \
 	tests/unit/test_net.cpp \
 	tests/unit/test_node_cache.cpp \
 	tests/unit/test_objects.cpp \
@@ -32,6 +36,7 @@ tests_unit_unit_tests_SOURCES = \
 	tests/unit/test_spread.cpp \
 	tests/unit/test_store.cpp \
 	tests/unit/test_stream.cpp \
+	tests/unit/test_tickets.cpp \
 	tests/unit/test_tls.cpp \
 	tests/unit/test_tree_builder.cpp \
 	tests/unit/test_upload.cpp \
