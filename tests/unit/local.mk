@@ -25,6 +25,7 @@ tests_unit_unit_tests_SOURCES = \
 	tests/unit/test_identity.cpp \
 	tests/unit/test_leaf_hash.cpp \
 	tests/unit/test_loop.cpp \
+	tests/unit/test_member_session.cpp \
 	tests/unit/test_merkle.cpp \
 	tests/unit/test_neighbours.cpp \
 	tests/unit/test_net.cpp \
