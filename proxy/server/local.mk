@@ -1,30 +1,47 @@
 libproxy_la_SOURCES += \
+	proxy/server/answerer.h \
 	proxy/server/block_source.cpp \
 	proxy/server/block_source.h \
 	proxy/server/catalog.cpp \
 	proxy/server/catalog.h \
 	proxy/server/catalog_files.cpp \
 	proxy/server/catalog_files.h \
+	proxy/server/cold_read.cpp \
+	proxy/server/cold_read.h \
 	proxy/server/dial_back.cpp \
 	proxy/server/dial_back.h \
 	proxy/server/directory.cpp \
 	proxy/server/directory.h \
 	proxy/server/enrolment.cpp \
 	proxy/server/enrolment.h \
+	proxy/server/front.h \
+	proxy/server/front_connection.cpp \
+	proxy/server/front_connection.h \
 	proxy/server/hosted_giving.cpp \
 	proxy/server/hosted_impl.h \
 	proxy/server/hosted_object.cpp \
 	proxy/server/hosted_object.h \
 	proxy/server/hosting.h \
+	proxy/server/local.mk \
 	proxy/server/member_session.cpp \
 	proxy/server/member_session.h \
 	proxy/server/neighbours.cpp \
 	proxy/server/neighbours.h \
 	proxy/server/origin.cpp \
 	proxy/server/origin.h \
+	proxy/server/origin_reader.cpp \
+	proxy/server/origin_reader.h \
+	proxy/server/proxy_exchange.cpp \
+	proxy/server/proxy_exchange.h \
 	proxy/server/range_reader.h \
 	proxy/server/realm.cpp \
 	proxy/server/realm.h \
+	proxy/server/resolve_ask.cpp \
+	proxy/server/resolve_ask.h \
+	proxy/server/resolve_exchange.cpp \
+	proxy/server/resolve_exchange.h \
+	proxy/server/resolve_request.cpp \
+	proxy/server/resolve_request.h \
 	proxy/server/root_origin.cpp \
 	proxy/server/root_origin.h \
 	proxy/server/session_taker.h \

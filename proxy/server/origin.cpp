@@ -3,20 +3,38 @@
 #include "proxy/server/root_origin.h"
 
 namespace mssl::proxy {
-namespace {
 
 class UrlExchange final : public OriginExchange {
 public:
-    UrlExchange(Loop& loop, std::unique_ptr<HttpClient> client) : loop_(&loop), client_(std::move(client)) {}
-    ~UrlExchange() override { client_->abort(); loop_->dispose(std::move(client_)); }
-    bool write_body(View piece) override { return client_->write_body(piece); }
-    void end_body() override { client_->end_body(); }
-    void pause_reading(bool paused) override { client_->pause_reading(paused); }
+    UrlExchange(OriginPools& pools, Loop& loop, const HttpEndpoint& to, RequestHead head, HttpClientHandler& handler,
+                HttpTimeouts timeouts)
+        : loop_(&loop), pool_(&pools.pools_[loop.number()]),
+          client_(HttpClient::start(*pool_->pool, to, std::move(head), handler, timeouts)) {
+        pool_->exchanges.insert(this);
+    }
+    ~UrlExchange() override {
+        if (!client_) return;
+        pool_->exchanges.erase(this);
+        client_->abort();
+        loop_->dispose(std::move(client_));
+    }
+    // The pool goes.
+    void end() { client_.reset(); }
+    bool write_body(View piece) override { return !client_ || client_->write_body(piece); }
+    void end_body() override {
+        if (client_) client_->end_body();
+    }
+    void pause_reading(bool paused) override {
+        if (client_) client_->pause_reading(paused);
+    }
 
 private:
     Loop* loop_;
+    OriginPools::PerLoop* pool_;
     std::unique_ptr<HttpClient> client_;
 };
+
+namespace {
 
 class UrlOrigin final : public Origin {
 public:
@@ -25,7 +43,7 @@ public:
 
     std::unique_ptr<OriginExchange> start(Loop& loop, RequestHead head, HttpClientHandler& handler) const override {
         const HttpTimeouts timeouts{config_.timeout, config_.timeout, config_.timeout};
-        return std::make_unique<UrlExchange>(loop, HttpClient::start(pools_->at(loop), to_, std::move(head), handler, timeouts));
+        return std::make_unique<UrlExchange>(*pools_, loop, to_, std::move(head), handler, timeouts);
     }
 
 private:
@@ -39,7 +57,13 @@ std::string_view path_of(std::string_view target) { return target.substr(0, targ
 
 OriginPools::OriginPools(Runtime& runtime) {
     for (unsigned i = 0; i < runtime.loops.size(); ++i)
-        pools_.push_back(std::make_unique<HttpPool>(runtime.loops.at(i), runtime.workers));
+        pools_.push_back({std::make_unique<HttpPool>(runtime.loops.at(i), runtime.workers), {}});
+}
+
+OriginPools::~OriginPools() {
+    for (PerLoop& p : pools_) {
+        for (UrlExchange* exchange : p.exchanges) exchange->end();
+    }
 }
 
 const ShareRule* Origin::rule_for(std::string_view target) const {
@@ -78,11 +102,15 @@ Result<std::shared_ptr<const Origins>> Origins::open(Runtime& runtime, OriginPoo
     return std::shared_ptr<const Origins>(std::move(out));
 }
 
-std::shared_ptr<const Origin> Origins::find(const Authority& host) const {
+std::shared_ptr<const Origin> Origins::find(const Authority& host, std::uint16_t own_port) const {
+    const std::uint16_t port = host.port == 0 ? 80 : host.port;
+    std::shared_ptr<const Origin> same_host;
     for (const auto& origin : list_) {
-        if (origin->config().host == host.host && origin->config().port == host.port) return origin;
+        if (origin->config().host != host.host) continue;
+        if (origin->config().port == port) return origin;
+        if (!same_host && (host.port == 0 || host.port == own_port)) same_host = origin;
     }
-    return nullptr;
+    return same_host;
 }
 
 std::shared_ptr<const Origin> Origins::find_url(std::string_view url, std::string& target) const {

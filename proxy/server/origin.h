@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -22,15 +23,22 @@ public:
     virtual void pause_reading(bool paused) = 0;
 };
 
-// Idle connections to origins, one pool a loop; outlives every exchange.
+class UrlExchange;
+
+// Idle connections to origins, one pool a loop. Made and destroyed while the loops do not run; exchanges that are left then are over.
 class OriginPools {
 public:
     explicit OriginPools(Runtime& runtime);
-    HttpPool& at(Loop& loop) { return *pools_[loop.number()]; }
-    void close_idle(Loop& loop) { at(loop).close_idle(); }
+    ~OriginPools();
+    HttpPool& at(Loop& loop) { return *pools_[loop.number()].pool; }
 
 private:
-    std::vector<std::unique_ptr<HttpPool>> pools_;
+    friend class UrlExchange;
+    struct PerLoop {
+        std::unique_ptr<HttpPool> pool;
+        std::set<UrlExchange*> exchanges;  // of requests under way
+    };
+    std::vector<PerLoop> pools_;
 };
 
 class Origin {
@@ -56,9 +64,9 @@ class Origins {
 public:
     static Result<std::shared_ptr<const Origins>> open(Runtime& runtime, OriginPools& pools,
                                                        const std::vector<OriginConfig>& configs);
-    // By what Host said; null when nobody is configured for it. default_port of Host: 80, whatever the port it came in by
-    // (applications ask for http; TLS is between client and server) — a Host without port also finds an origin at 443.
-    std::shared_ptr<const Origin> find(const Authority& host) const;
+    // By what Host said (port 0: none): the origin of exactly that host and port, port 80 when there is none. Browsers that speak TLS
+    // to us directly name our own port, or none: then the host alone decides. Null when nobody is configured for it.
+    std::shared_ptr<const Origin> find(const Authority& host, std::uint16_t own_port) const;
     // By the beginning of a manifest's URL.
     std::shared_ptr<const Origin> find_url(std::string_view url, std::string& target) const;
 

@@ -1,0 +1,155 @@
+#include "proxy/server/origin_reader.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "proxy/http/semantics.h"
+
+namespace mssl::proxy {
+namespace {
+
+// "http://host:port/…" → "host", or "host:port" where the port is not the scheme's.
+std::string host_of(std::string_view url) {
+    url.remove_prefix(std::min(url.size(), url.find("://") + 3));
+    std::string_view authority = url.substr(0, url.find('/'));
+    if (authority.ends_with(":80")) authority.remove_suffix(3);
+    return std::string(authority);
+}
+
+class Job final : public Disposable, private HttpClientHandler {
+public:
+    Job(Loop& loop, BufferPool& buffers, std::shared_ptr<const SignedManifest> manifest, BlockIndex first, std::uint32_t count,
+        std::function<void(Result<std::vector<BlockData>>)> done)
+        : loop_(&loop), buffers_(&buffers), manifest_(std::move(manifest)), first_(first), count_(count), done_(std::move(done)) {}
+
+    void begin(const std::shared_ptr<const Origins>& origins) {
+        const Manifest& m = manifest_->body;
+        const Geometry g = m.geometry();
+        if (count_ == 0 || count_ > RangeReader::kMaxRun || std::uint64_t{first_.v} + count_ > g.block_count())
+            return end(fail(Errc::no_such_block, "blocks beyond the object"));
+        std::string target;
+        origin_ = origins ? origins->find_url(m.url, target) : nullptr;
+        if (!origin_) return end(fail(Errc::unreachable, "no origin is configured for this object any more"));
+        for (std::uint32_t i = 0; i < count_; ++i) {
+            const std::uint32_t length = g.block_length(BlockIndex{first_.v + i});
+            std::shared_ptr<std::uint8_t[]> buffer = buffers_->get(length);
+            if (!buffer) return end(fail(Errc::busy, "no block buffers"));
+            blocks_.push_back(std::move(buffer));
+        }
+        first_byte_ = g.block_offset(first_);
+        const BlockIndex last{first_.v + count_ - 1};
+        last_byte_ = g.block_offset(last) + g.block_length(last) - 1;
+        exchange_ = origin_->start(*loop_, range_request(m, target, first_byte_, last_byte_), *this);
+    }
+
+private:
+    void on_response_head(ResponseHead head) override {
+        if (head.status < 200) return;
+        Status s = check_range_answer(manifest_->body, head, first_byte_, last_byte_);
+        if (!s) end(std::move(s).error());
+    }
+    void on_body(View piece) override {
+        add(loop_->counters().bytes_from_origin, piece.size());
+        const Geometry g = manifest_->body.geometry();
+        while (!piece.empty()) {
+            const std::uint64_t at = first_byte_ + got_;
+            if (at > last_byte_) return end(fail(Errc::withdrawn, "more bytes than the range"));
+            const BlockIndex block = g.block_at(at);
+            const auto offset = static_cast<std::size_t>(at - g.block_offset(block));
+            const std::size_t n = std::min<std::size_t>(piece.size(), g.block_length(block) - offset);
+            std::memcpy(blocks_[block.v - first_.v].get() + offset, piece.data(), n);
+            got_ += n;
+            piece = piece.subspan(n);
+        }
+    }
+    void on_complete() override {
+        if (first_byte_ + got_ != last_byte_ + 1) return end(fail(Errc::truncated, "fewer bytes than the range"));
+        std::vector<BlockData> out(blocks_.begin(), blocks_.end());
+        end(std::move(out));
+    }
+    void on_error(const Error& error) override { end(error); }
+
+    void end(Result<std::vector<BlockData>> result) {
+        exchange_.reset();
+        // The end of the job, and of this: release() waits for the current callback.
+        loop_->post([done = std::move(done_), result = std::move(result)]() mutable { done(std::move(result)); });
+        loop_->release(this);
+    }
+
+    Loop* loop_;
+    BufferPool* buffers_;
+    std::shared_ptr<const SignedManifest> manifest_;
+    BlockIndex first_;
+    std::uint32_t count_;
+    std::function<void(Result<std::vector<BlockData>>)> done_;
+    std::shared_ptr<const Origin> origin_;
+    std::unique_ptr<OriginExchange> exchange_;
+    std::vector<std::shared_ptr<std::uint8_t[]>> blocks_;
+    std::uint64_t first_byte_ = 0, last_byte_ = 0, got_ = 0;
+};
+
+class OriginReader final : public RangeReader {
+public:
+    OriginReader(std::function<std::shared_ptr<const Origins>()> origins, BufferPool& buffers,
+                 std::shared_ptr<const SignedManifest> manifest)
+        : origins_(std::move(origins)), buffers_(&buffers), manifest_(std::move(manifest)) {}
+
+    void read(BlockIndex first, std::uint32_t count, Loop& loop,
+              std::function<void(Result<std::vector<BlockData>>)> done) override {
+        loop.post([&loop, first, count, origins = origins_(), buffers = buffers_, manifest = manifest_, done = std::move(done)] {
+            auto job = std::make_unique<Job>(loop, *buffers, manifest, first, count, done);
+            Job* raw = job.get();
+            loop.adopt(std::move(job));
+            raw->begin(origins);
+        });
+    }
+
+private:
+    std::function<std::shared_ptr<const Origins>()> origins_;
+    BufferPool* buffers_;
+    std::shared_ptr<const SignedManifest> manifest_;
+};
+
+}  // namespace
+
+std::shared_ptr<RangeReader> make_origin_reader(std::function<std::shared_ptr<const Origins>()> origins, BufferPool& buffers,
+                                                std::shared_ptr<const SignedManifest> manifest) {
+    return std::make_shared<OriginReader>(std::move(origins), buffers, std::move(manifest));
+}
+
+RequestHead range_request(const Manifest& manifest, std::string_view target, std::uint64_t first, std::uint64_t last) {
+    RequestHead head;
+    head.method = "GET";
+    head.target = std::string(target);
+    head.fields.add("Host", host_of(manifest.url));
+    head.fields.add("Range", "bytes=" + std::to_string(first) + "-" + std::to_string(last));
+    head.fields.add("If-Range",
+                    manifest.validator.etag.empty() ? format_http_date(manifest.validator.last_modified) : manifest.validator.etag);
+    return head;
+}
+
+Status check_range_answer(const Manifest& manifest, const ResponseHead& answer, std::uint64_t first, std::uint64_t last) {
+    switch (answer.status) {
+    case 206: break;
+    case 200: return fail(Errc::withdrawn, "the origin has another representation");
+    case 404:
+    case 410: return fail(Errc::withdrawn, "the origin has it no longer");
+    case 416: return fail(Errc::withdrawn, "the origin's representation is shorter");
+    default: return fail(Errc::io, "the origin answers " + std::to_string(answer.status));
+    }
+    const Fields& f = answer.fields;
+    if (f.count("Content-Range") != 1) return fail(Errc::withdrawn, "206 without one Content-Range");
+    const Result<ContentRange> range = parse_content_range(*f.find("Content-Range"));
+    if (!range || range->first != first || range->last != last || range->length != manifest.length)
+        return fail(Errc::withdrawn, "another range or length than asked for");
+    if (answer.body == BodyKind::length && answer.length != last - first + 1)
+        return fail(Errc::withdrawn, "another length than the range's");
+    if (f.count("Content-Encoding") != 0) return fail(Errc::withdrawn, "encoded");
+    // RFC 9110 §15.3.7: a 206 repeats the validator that a 200 would have. One that is absent says nothing, the tree still does.
+    const std::string* etag = f.find("ETag");
+    if (!manifest.validator.etag.empty() && etag != nullptr && *etag != manifest.validator.etag)
+        return fail(Errc::withdrawn, "another entity tag");
+    return {};
+}
+
+}  // namespace mssl::proxy

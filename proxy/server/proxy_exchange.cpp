@@ -1,0 +1,101 @@
+#include "proxy/server/proxy_exchange.h"
+
+#include <utility>
+
+#include "proxy/core/log.h"
+
+namespace mssl::proxy {
+
+bool is_mssl_field(std::string_view name) { return name.size() > 5 && iequals(name.substr(0, 5), "MSSL-"); }
+
+RequestHead forward_request(const RequestHead& request, const Address& client, bool tls) {
+    RequestHead out = request;
+    const std::string* upgrade = request.upgrade ? request.fields.find("Upgrade") : nullptr;
+    const std::string protocol = upgrade != nullptr ? *upgrade : std::string{};
+    out.fields.remove_hop_by_hop();
+    std::erase_if(out.fields.items(), [](const HeaderField& f) { return is_mssl_field(f.name); });
+    if (!protocol.empty()) {
+        out.fields.add("Connection", "Upgrade");
+        out.fields.add("Upgrade", protocol);
+    }
+    std::string chain;
+    for (const std::string& hop : out.fields.list("X-Forwarded-For")) chain += hop + ", ";
+    out.fields.remove("X-Forwarded-For");
+    out.fields.add("X-Forwarded-For", chain + client.ip_string());
+    out.fields.set("X-Forwarded-Proto", tls ? "https" : "http");
+    out.minor = 1;
+    out.keep_alive = true;
+    return out;
+}
+
+ResponseHead forward_answer(ResponseHead answer) {
+    const std::string* upgrade = answer.status == 101 ? answer.fields.find("Upgrade") : nullptr;
+    const std::string protocol = upgrade != nullptr ? *upgrade : std::string{};
+    answer.fields.remove_hop_by_hop();
+    std::erase_if(answer.fields.items(), [](const HeaderField& f) { return is_mssl_field(f.name); });
+    // Trailers are dropped, so none are announced.
+    answer.fields.remove("Trailer");
+    if (!protocol.empty()) {
+        answer.fields.add("Connection", "Upgrade");
+        answer.fields.add("Upgrade", protocol);
+    }
+    return answer;
+}
+
+std::uint16_t status_for(const Error& error) { return error.code == Errc::timed_out ? 504 : 502; }
+
+ProxyExchange::ProxyExchange(AnswerPort& port, std::shared_ptr<const Origin> origin, RequestHead request)
+    : port_(&port), origin_(std::move(origin)), request_(std::move(request)) {}
+
+void ProxyExchange::begin() {
+    const Stream& client = port_->stream();
+    upstream_ = origin_->start(port_->loop(), forward_request(request_, client.peer(), client.is_tls()), *this);
+}
+
+void ProxyExchange::stop() {
+    port_ = nullptr;
+    upstream_.reset();
+}
+
+bool ProxyExchange::on_request_body(View piece) { return upstream_ == nullptr || upstream_->write_body(piece); }
+
+void ProxyExchange::on_request_end() {
+    if (upstream_ && (request_.body != BodyKind::none || tunnel_)) upstream_->end_body();
+}
+
+void ProxyExchange::on_room() {
+    if (upstream_) upstream_->pause_reading(false);
+}
+
+void ProxyExchange::on_response_head(ResponseHead head) {
+    if (port_) port_->send_head(forward_answer(std::move(head)));
+}
+
+void ProxyExchange::on_body(View piece) {
+    if (!port_) return;
+    if (!port_->send_body(piece) && upstream_) upstream_->pause_reading(true);
+}
+
+void ProxyExchange::on_complete() {
+    if (port_) port_->send_end();
+}
+
+void ProxyExchange::on_error(const Error& error) {
+    if (!port_) return;
+    log::warning("origin failed", {{"host", origin_->config().host},
+                                   {"url", log::redact(origin_->url_of(request_.target))},
+                                   {"why", error.to_string()}});
+    const bool slow = error.code == Errc::timed_out;
+    port_->send_error(status_for(error), slow ? "the origin did not answer in time" : "cannot reach the origin");
+}
+
+void ProxyExchange::on_writable() {
+    if (port_) port_->request_room();
+}
+
+void ProxyExchange::on_upgraded() {
+    tunnel_ = true;
+    if (port_) port_->begin_tunnel();
+}
+
+}  // namespace mssl::proxy

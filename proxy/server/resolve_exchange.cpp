@@ -1,0 +1,113 @@
+#include "proxy/server/resolve_exchange.h"
+
+#include <utility>
+
+#include "proxy/core/log.h"
+
+namespace mssl::proxy {
+
+ResolveExchange::ResolveExchange(AnswerPort& port, std::shared_ptr<const FrontParts> parts, std::shared_ptr<const Origin> origin,
+                                 RequestHead request, const MemberId& member)
+    : port_(&port), parts_(std::move(parts)), origin_(std::move(origin)), request_(std::move(request)), member_(member) {}
+
+ResolveExchange::~ResolveExchange() { stop(); }
+
+void ResolveExchange::begin() {
+    std::string key = coalescing_key(origin_->url_of("/"), request_);
+    const bool first = parts_->asks->join(key, port_->loop(), [alive = std::weak_ptr(self_)](const ResolveOutcome& outcome) {
+        if (const auto self = alive.lock()) (*self)->on_outcome(outcome);
+    });
+    if (!first) return;
+    ask_ = ResolveAsk::start(port_->loop(),
+                             {parts_, origin_, origin_->rule_for(request_.target), request_, port_->stream().peer(), std::move(key)},
+                             this);
+}
+
+void ResolveExchange::stop() {
+    port_ = nullptr;
+    self_.reset();
+    if (ask_) std::exchange(ask_, nullptr)->leave();
+    if (own_) own_->stop();
+}
+
+bool ResolveExchange::on_request_body(View piece) { return !own_ || own_->on_request_body(piece); }
+void ResolveExchange::on_request_end() {
+    if (own_) own_->on_request_end();
+}
+void ResolveExchange::on_room() {
+    if (own_) own_->on_room();
+    else if (ask_) ask_->resume();
+}
+
+// ── What it came to ──
+
+void ResolveExchange::on_outcome(const ResolveOutcome& outcome) {
+    ask_ = nullptr;
+    if (!port_) return;
+    if (!outcome.object) return put_own();
+    outcome.object->when_open(port_->loop(),
+                              [alive = std::weak_ptr(self_), object = outcome.object, fields = outcome.fields](const Status& open) {
+                                  const auto self = alive.lock();
+                                  if (!self) return;
+                                  if (open) (*self)->answer(object, fields);
+                                  else (*self)->put_own();
+                              });
+}
+
+void ResolveExchange::answer(const std::shared_ptr<HostedObject>& object, const std::vector<HeaderField>& fields) {
+    if (!port_) return;
+    const std::shared_ptr<const SignedManifest> manifest = object->manifest();
+    const std::shared_ptr<const SignedHead> head = object->head();
+    const std::shared_ptr<const Realm> realm = object->realm();
+    const Result<SignedTicket> ticket = parts_->tickets->issue(*realm, member_, manifest->body, wall_now());
+    if (!head || !ticket) return put_own();
+    const Bytes body = encode_resolved({manifest->der, ticket->der, head->der, realm->signer().to_der(), fields});
+    if (body.size() > kMaxResolvedBytes) return put_own();
+    add(port_->loop().counters().requests_shared);
+    ResponseHead out;
+    out.status = 200;
+    out.reason = "OK";
+    out.fields.add("Content-Type", std::string(kResolvedType));
+    out.fields.add("Cache-Control", "no-store");
+    out.body = BodyKind::length;
+    out.length = body.size();
+    port_->send_head(std::move(out));
+    if (port_) port_->send_body(body);
+    if (port_) port_->send_end();
+}
+
+void ResolveExchange::put_own() {
+    if (!port_) return;
+    add(port_->loop().counters().requests_relayed);
+    own_ = std::make_unique<ProxyExchange>(*port_, origin_, request_);
+    own_->begin();
+}
+
+void ResolveExchange::on_origin_failed(const Error& error) {
+    ask_ = nullptr;
+    if (!port_) return;
+    const std::uint16_t status = status_for(error);
+    port_->send_error(status, status == 504 ? "the origin did not answer in time" : "cannot reach the origin");
+}
+
+// ── The origin's own answer ──
+
+void ResolveExchange::on_answer_head(ResponseHead head) {
+    if (!port_) return;
+    add(port_->loop().counters().requests_relayed);
+    port_->send_head(forward_answer(std::move(head)));
+}
+
+bool ResolveExchange::on_answer_body(View piece) { return !port_ || port_->send_body(piece); }
+
+void ResolveExchange::on_answer_end() {
+    ask_ = nullptr;
+    if (port_) port_->send_end();
+}
+
+void ResolveExchange::on_answer_broken(const Error&) {
+    ask_ = nullptr;
+    if (port_) port_->send_broken();
+}
+
+}  // namespace mssl::proxy
