@@ -193,8 +193,15 @@ Test(listener, accepts_nothing_once_stopped) {
     loops.run();
 }
 
+// UBSan needs a pipe to look at an object, and takes having no descriptor left for a broken object.
+#if defined(__SANITIZE_ADDRESS__)
+constexpr bool kNoDescriptorsConfuseSanitizer = true;
+#else
+constexpr bool kNoDescriptorsConfuseSanitizer = false;
+#endif
+
 // All clients wait in the kernel's queue before the process runs out of descriptors.
-Test(listener, pauses_without_descriptors_and_goes_on_when_they_are_back) {
+Test(listener, pauses_without_descriptors_and_goes_on_when_they_are_back, .disabled = kNoDescriptorsConfuseSanitizer) {
     constexpr std::size_t kClients = 6;
     LoopGroup loops(1);
     Loop& loop = loops.at(0);
