@@ -33,6 +33,8 @@ libproxy_la_SOURCES += \
 	proxy/server/origin_reader.h \
 	proxy/server/proxy_exchange.cpp \
 	proxy/server/proxy_exchange.h \
+	proxy/server/publisher.cpp \
+	proxy/server/publisher.h \
 	proxy/server/range_reader.h \
 	proxy/server/realm.cpp \
 	proxy/server/realm.h \
@@ -44,6 +46,8 @@ libproxy_la_SOURCES += \
 	proxy/server/resolve_request.h \
 	proxy/server/root_origin.cpp \
 	proxy/server/root_origin.h \
+	proxy/server/server_side.cpp \
+	proxy/server/server_side.h \
 	proxy/server/session_taker.h \
 	proxy/server/tickets.cpp \
 	proxy/server/tickets.h \

@@ -1,0 +1,263 @@
+#include "proxy/server/server_side.h"
+
+#include <atomic>
+#include <mutex>
+#include <utility>
+
+#include "proxy/core/log.h"
+#include "proxy/core/tls.h"
+#include "proxy/server/front.h"
+#include "proxy/server/member_session.h"
+#include "proxy/server/origin_reader.h"
+#include "proxy/server/resolve_ask.h"
+
+namespace mssl::proxy {
+namespace {
+
+// How often a draining side looks whether its last connections have ended.
+constexpr Duration kDrainLook = std::chrono::milliseconds(50);
+
+// A value that a reload replaces and any thread reads.
+template <class T>
+class Current {
+public:
+    std::shared_ptr<T> get() const {
+        const std::lock_guard lock(mutex_);
+        return value_;
+    }
+    void set(std::shared_ptr<T> value) {
+        const std::lock_guard lock(mutex_);
+        std::swap(value_, value);
+    }
+
+private:
+    mutable std::mutex mutex_;
+    std::shared_ptr<T> value_;
+};
+
+}  // namespace
+
+struct ServerSide::Impl : std::enable_shared_from_this<Impl> {
+    explicit Impl(Runtime& r) : runtime(r) {}
+
+    // A connection until its ALPN says who shall speak.
+    class Port final : public Disposable, private StreamHandler {
+    public:
+        Port(Impl& impl, Loop& loop) : impl_(impl), loop_(loop) {}
+        void begin(Fd fd, SSL_CTX* tls) {
+            stream_ = Stream::accept(loop_, std::move(fd), tls, *this);
+        }
+
+    private:
+        void on_open() override {
+            const bool member = speaks_mssl(stream_->ssl());
+            if (member) impl_.sessions->begin(loop_, std::move(stream_));
+            else impl_.fronts[loop_.number()]->begin(std::move(stream_));
+            end();
+        }
+        void on_readable() override {}
+        void on_writable() override {}
+        void on_error(const Error& error) override {
+            log::debug("no connection", {{"peer", stream_->peer().to_string()}, {"why", error.to_string()}});
+            end();
+        }
+        void end() {
+            std::erase(impl_.ports[loop_.number()], this);
+            loop_.release(this);
+        }
+
+        Impl& impl_;
+        Loop& loop_;
+        std::unique_ptr<Stream> stream_;
+    };
+
+    Runtime runtime;
+    std::shared_ptr<const Config> config;
+    std::shared_ptr<OriginPools> pools;
+    std::shared_ptr<Realm> realm;
+    std::shared_ptr<Store> spool;
+    std::shared_ptr<Catalog> catalog;
+    std::shared_ptr<Enrolment> enrolment;
+    std::shared_ptr<Directory> directory;
+    std::shared_ptr<Tickets> tickets;
+    std::shared_ptr<ResolveAsks> asks = std::make_shared<ResolveAsks>();
+    std::shared_ptr<Current<const Origins>> origins = std::make_shared<Current<const Origins>>();
+    std::shared_ptr<Current<const FrontParts>> parts = std::make_shared<Current<const FrontParts>>();
+    Current<SSL_CTX> tls;
+    std::unique_ptr<MemberSessions> sessions;
+    std::vector<std::unique_ptr<Front>> fronts;      // one a loop
+    std::vector<std::vector<Port*>> ports;           // one list a loop, adopted by it
+    std::vector<std::unique_ptr<Listener>> listeners;
+    std::shared_ptr<Publisher> publisher;
+    std::atomic<bool> draining{false};
+
+    Status open(std::shared_ptr<const Config> c);
+    Status take_over(const ServerConfig& server);
+    void accepted(Loop& loop, Fd fd);
+    void look_drained(std::function<void()> done);
+};
+
+Status ServerSide::Impl::open(std::shared_ptr<const Config> c) {
+    config = std::move(c);
+    const ServerConfig& server = *config->server;
+    Result<std::shared_ptr<Realm>> opened = Realm::open(server.state, wall_now());
+    if (!opened) return opened.error();
+    realm = *std::move(opened);
+    spool = Store::open(server.state + "/spool", server.spool_max, runtime.workers, runtime.buffers);
+    if (Status s = spool->health(); !s) log::warning("no spool: blocks are read from origins again", {{"why", s.error().to_string()}});
+    pools = std::make_shared<OriginPools>(runtime);
+    Result<std::shared_ptr<Enrolment>> enrol = Enrolment::open(server, realm);
+    if (!enrol) return enrol.error();
+    enrolment = *std::move(enrol);
+    directory = std::make_shared<Directory>();
+    tickets = std::make_shared<Tickets>(directory, server.ticket_lifetime);
+
+    const auto make_reader = [current = origins, buffers = &runtime.buffers](std::shared_ptr<const SignedManifest> manifest) {
+        return make_origin_reader([current] { return current->get(); }, *buffers, std::move(manifest));
+    };
+    Result<std::shared_ptr<Catalog>> found = Catalog::open(runtime, server.state, realm, spool, make_reader);
+    if (!found) return found.error();
+    catalog = *std::move(found);
+
+    if (Status s = take_over(server); !s) return s;
+    publisher = std::make_shared<Publisher>(runtime, [current = parts] { return current->get(); });
+
+    Result<std::shared_ptr<DialBack>> dial_back = DialBack::create();
+    if (!dial_back) return dial_back.error();
+    SessionParts session;
+    session.runtime = &runtime;
+    session.realm = [r = std::shared_ptr<const Realm>(realm)] { return r; };
+    session.objects = catalog;
+    session.enrolment = enrolment;
+    session.tickets = tickets;
+    session.directory = directory;
+    session.dial_back = *dial_back;
+    sessions = std::make_unique<MemberSessions>(std::move(session));
+
+    ports.resize(runtime.loops.size());
+    for (unsigned i = 0; i < runtime.loops.size(); ++i)
+        fronts.push_back(std::make_unique<Front>(runtime.loops.at(i), [current = parts] { return current->get(); }));
+    for (const Address& at : server.listen) {
+        Result<std::unique_ptr<Listener>> listener = Listener::open(
+            runtime.loops, at, [this](Loop& loop, Fd fd, const Address&) { accepted(loop, std::move(fd)); });
+        if (!listener) return listener.error();
+        (*listener)->start();
+        log::info("listening", {{"address", (*listener)->address().to_string()}, {"realm", realm->trust().id().hex()}});
+        listeners.push_back(*std::move(listener));
+    }
+    return {};
+}
+
+// Checks all that can fail before anything is replaced.
+Status ServerSide::Impl::take_over(const ServerConfig& server) {
+    Result<SslCtxPtr> context = make_server_context(server.certificate, server.private_key);
+    if (!context) return context.error();
+    Result<std::shared_ptr<const Origins>> next = Origins::open(runtime, *pools, server.origins);
+    if (!next) return next.error();
+    if (Status s = enrolment->reload(server); !s) return s;
+
+    auto snapshot = std::make_shared<FrontParts>();
+    snapshot->runtime = &runtime;
+    snapshot->origins = *next;
+    snapshot->catalog = catalog;
+    snapshot->realm = realm;
+    snapshot->tickets = tickets;
+    snapshot->asks = asks;
+    snapshot->spool = spool;
+    snapshot->spool_max = server.spool_max;
+    tickets->set_lifetime(server.ticket_lifetime);
+    origins->set(*next);
+    parts->set(std::move(snapshot));
+    tls.set(std::shared_ptr<SSL_CTX>(std::move(*context)));
+    return {};
+}
+
+void ServerSide::Impl::accepted(Loop& loop, Fd fd) {
+    if (draining) return;
+    auto port = std::make_unique<Port>(*this, loop);
+    Port* raw = port.get();
+    ports[loop.number()].push_back(raw);
+    loop.adopt(std::move(port));
+    raw->begin(std::move(fd), tls.get().get());
+}
+
+// Fronts belong to their loops: each counts its own, the last to answer decides.
+void ServerSide::Impl::look_drained(std::function<void()> done) {
+    auto left = std::make_shared<std::atomic<unsigned>>(runtime.loops.size());
+    auto open = std::make_shared<std::atomic<std::size_t>>(0);
+    for (unsigned i = 0; i < runtime.loops.size(); ++i) {
+        Loop& loop = runtime.loops.at(i);
+        loop.post([self = shared_from_this(), i, left, open, done, &loop] {
+            *open += self->fronts[i]->open();
+            if (--*left != 0) return;
+            if (*open == 0 && self->sessions->open() == 0) return done();
+            auto timer = std::make_shared<std::unique_ptr<Timer>>();
+            *timer = std::make_unique<Timer>(loop, [self, done, timer] {
+                const auto hold = timer;
+                self->look_drained(done);
+                hold->reset();
+            });
+            (*timer)->start(kDrainLook);
+        });
+    }
+}
+
+// ── The half ──
+
+ServerSide::ServerSide() = default;
+
+Result<std::unique_ptr<ServerSide>> ServerSide::start(Runtime& runtime, std::shared_ptr<const Config> config) {
+    std::unique_ptr<ServerSide> side(new ServerSide);
+    side->impl_ = std::make_shared<Impl>(runtime);
+    if (Status s = side->impl_->open(std::move(config)); !s) return s.error();
+    return side;
+}
+
+ServerSide::~ServerSide() {
+    Impl& s = *impl_;
+    s.listeners.clear();
+    for (unsigned i = 0; i < s.ports.size(); ++i) {
+        for (Impl::Port* port : s.ports[i]) s.runtime.loops.at(i).release(port);
+        s.ports[i].clear();
+    }
+    s.fronts.clear();
+    s.sessions.reset();
+    s.pools.reset();
+}
+
+Status ServerSide::reload(std::shared_ptr<const Config> config) {
+    if (Status s = impl_->take_over(*config->server); !s) return s;
+    impl_->config = std::move(config);
+    return {};
+}
+
+void ServerSide::drain(std::function<void()> done) {
+    Impl& s = *impl_;
+    s.draining = true;
+    for (auto& listener : s.listeners) listener->stop();
+    s.sessions->drain();
+    for (unsigned i = 0; i < s.runtime.loops.size(); ++i)
+        s.runtime.loops.at(i).post([self = impl_, i] { self->fronts[i]->drain(); });
+    s.look_drained(std::move(done));
+}
+
+std::vector<HostedStatus> ServerSide::objects() const {
+    static constexpr std::string_view names[] = {"opening", "hashing", "complete", "withdrawn"};
+    std::vector<HostedStatus> out;
+    for (const std::shared_ptr<HostedObject>& object : impl_->catalog->list()) {
+        const Manifest& m = object->manifest()->body;
+        out.push_back({object->id().hex(), log::redact(m.url), std::string(names[static_cast<std::size_t>(object->state())]), m.length,
+                       object->hashed_bytes()});
+    }
+    return out;
+}
+
+std::vector<Address> ServerSide::addresses() const {
+    std::vector<Address> out;
+    for (const auto& listener : impl_->listeners) out.push_back(listener->address());
+    return out;
+}
+
+std::shared_ptr<Publisher> ServerSide::publisher() const { return impl_->publisher; }
+
+}  // namespace mssl::proxy
