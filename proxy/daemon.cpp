@@ -5,6 +5,7 @@
 
 #include "proxy/core/log.h"
 #include "proxy/core/service.h"
+#include "proxy/server/server_side.h"
 
 namespace mssl::proxy {
 namespace {
@@ -53,6 +54,11 @@ Status Daemon::start() {
     signals_.on(SIGUSR1, [] { log::reopen(); });
     signals_.on(SIGTERM, [this] { drain(); });
     signals_.on(SIGINT, [this] { drain(); });
+    if (config_->server) {
+        Result<std::unique_ptr<ServerSide>> side = ServerSide::start(runtime_, config_);
+        if (!side) return side.error();
+        add(*std::move(side));
+    }
     return {};
 }
 
