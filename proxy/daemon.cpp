@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <csignal>
 
+#include "proxy/client/client_side.h"
 #include "proxy/core/log.h"
 #include "proxy/core/service.h"
 #include "proxy/server/server_side.h"
@@ -56,6 +57,11 @@ Status Daemon::start() {
     signals_.on(SIGINT, [this] { drain(); });
     if (config_->server) {
         Result<std::unique_ptr<ServerSide>> side = ServerSide::start(runtime_, config_);
+        if (!side) return side.error();
+        add(*std::move(side));
+    }
+    if (config_->client) {
+        Result<std::unique_ptr<ClientSide>> side = ClientSide::start(runtime_, config_);
         if (!side) return side.error();
         add(*std::move(side));
     }

@@ -1,11 +1,20 @@
 libproxy_la_SOURCES += \
+	proxy/client/answering.h \
+	proxy/client/app_connection.cpp \
+	proxy/client/app_connection.h \
 	proxy/client/banned.h \
+	proxy/client/client_side.cpp \
+	proxy/client/client_side.h \
 	proxy/client/delivery.cpp \
 	proxy/client/delivery.h \
 	proxy/client/enroller.cpp \
 	proxy/client/enroller.h \
 	proxy/client/fetch.cpp \
 	proxy/client/fetch.h \
+	proxy/client/forward.cpp \
+	proxy/client/forward.h \
+	proxy/client/intercept.cpp \
+	proxy/client/intercept.h \
 	proxy/client/peer_link.cpp \
 	proxy/client/peer_link.h \
 	proxy/client/peer_server.cpp \
@@ -13,6 +22,8 @@ libproxy_la_SOURCES += \
 	proxy/client/peer_session.cpp \
 	proxy/client/peer_session.h \
 	proxy/client/rate_limit.h \
+	proxy/client/relay.cpp \
+	proxy/client/relay.h \
 	proxy/client/resolution.h \
 	proxy/client/resolver.cpp \
 	proxy/client/resolver.h \
@@ -20,10 +31,13 @@ libproxy_la_SOURCES += \
 	proxy/client/server_link.h \
 	proxy/client/site.cpp \
 	proxy/client/site.h \
+	proxy/client/site_table.h \
 	proxy/client/transfer.h \
 	proxy/client/transfer_core.cpp \
 	proxy/client/transfer_core.h \
 	proxy/client/transfers.cpp \
+	proxy/client/tunnel.cpp \
+	proxy/client/tunnel.h \
 	proxy/client/uploads.cpp \
 	proxy/client/uploads.h \
 	$(end_of_list)

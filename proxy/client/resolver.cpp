@@ -101,6 +101,7 @@ struct Resolver::Impl final : HttpClientHandler, std::enable_shared_from_this<Re
     }
 
     void on_connection(Stream& stream, bool reused, RequestHead& h) override {
+        handler->on_connection(stream, reused, h);
         h.fields.remove(kResolveField);
         if (reused) {
             h.fields.add(std::string(kResolveField), short_resolve_field());
@@ -169,8 +170,9 @@ std::unique_ptr<Resolver> Resolver::start(HttpPool& pool, std::shared_ptr<Site> 
 }
 
 Resolver::~Resolver() {
-    if (impl_) impl_->state = Impl::State::over;
-    if (impl_ && impl_->client) impl_->pool->loop().dispose(std::move(impl_->client));
+    if (!impl_) return;
+    impl_->state = Impl::State::over;
+    impl_->client.reset();  // now: nothing of it may call into Impl, or outlive the pool
 }
 
 bool Resolver::write_body(View piece) {

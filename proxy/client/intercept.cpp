@@ -1,0 +1,90 @@
+#include "proxy/client/intercept.h"
+
+#include <algorithm>
+
+#include "proxy/client/forward.h"
+#include "proxy/http/syntax.h"
+
+namespace mssl::proxy {
+namespace {
+
+constexpr std::uint16_t kHttpPort = 80;
+
+// RFC 9110 §7.6.2. True: this hop is the last.
+Result<bool> count_hop(RequestHead& request) {
+    if (request.method != "OPTIONS" && request.method != "TRACE") return false;
+    const std::string* field = request.fields.find("Max-Forwards");
+    if (field == nullptr) return false;
+    const std::optional<std::uint64_t> left = parse_digits(*field);
+    if (!left) return fail(Errc::malformed, "Max-Forwards");
+    if (*left == 0) return true;
+    request.fields.set("Max-Forwards", std::to_string(*left - 1));
+    return false;
+}
+
+std::variant<Wish, Refusal> finish(RequestHead& request, Wish wish) {
+    const Result<bool> last = count_hop(request);
+    if (!last) return Refusal{400, "malformed Max-Forwards"};
+    if (*last) wish.kind = Wish::Kind::answer;
+    return wish;
+}
+
+// RFC 9112 §3.2.4: OPTIONS for the server as a whole has no path in its absolute-form.
+bool is_server_wide(const RequestHead& request) {
+    if (request.method != "OPTIONS") return false;
+    const std::size_t after_scheme = request.target.find("://");
+    return after_scheme != std::string::npos && request.target.find_first_of("/?", after_scheme + 3) == std::string::npos;
+}
+
+}  // namespace
+
+std::variant<Wish, Refusal> judge_proxy_request(RequestHead& request) {
+    Wish wish;
+    if (request.method == "CONNECT") {
+        Result<Authority> to = parse_authority(request.target, 0);
+        if (!to || to->port == 0) return Refusal{400, "CONNECT wants host:port"};
+        wish.kind = Wish::Kind::tunnel;
+        wish.authority = std::move(*to);
+        return wish;
+    }
+    if (request.target.starts_with('/') || request.target == "*")
+        return Refusal{400, "this port is an HTTP proxy: ask with the whole URL (GET http://host/path), as programs do "
+                            "when http_proxy names it"};
+    Result<AbsoluteTarget> absolute = parse_absolute(request.target);
+    if (!absolute) return Refusal{400, "malformed request target: " + absolute.error().detail};
+    if (absolute->scheme != "http") return Refusal{400, "https through this proxy takes CONNECT"};
+    wish.authority = std::move(absolute->authority);
+    wish.target = is_server_wide(request) ? "*" : std::move(absolute->target);
+    wish.host = host_field(wish.authority);
+    return finish(request, std::move(wish));
+}
+
+std::variant<Wish, Refusal> judge_redirected_request(RequestHead& request, const Address& destination) {
+    if (request.method == "CONNECT" || (!request.target.starts_with('/') && request.target != "*"))
+        return Refusal{400, "this port takes redirected connections, and is no HTTP proxy: programs that are told of a proxy "
+                            "need an [[intercept]] with mode = \"http-proxy\""};
+    Wish wish;
+    wish.target = request.target;
+    const std::string* host = request.fields.find("Host");
+    if (host == nullptr || host->empty()) {
+        // HTTP/1.0. What goes on is 1.1, which wants one.
+        const std::string ip = destination.ip_string();
+        wish.authority = {destination.is_v4() ? ip : "[" + ip + "]", destination.port()};
+        wish.host = host_field(wish.authority);
+        return finish(request, std::move(wish));
+    }
+    Result<Authority> authority = parse_authority(*host, kHttpPort);
+    if (!authority) return Refusal{400, "malformed Host: " + authority.error().detail};
+    wish.authority = std::move(*authority);
+    return finish(request, std::move(wish));
+}
+
+bool leads_to(const std::vector<Address>& resolved, const Address& destination) {
+    return std::ranges::any_of(resolved, [&](const Address& a) { return a == destination; });
+}
+
+std::string without_brackets(const std::string& host) {
+    return host.starts_with('[') && host.ends_with(']') ? host.substr(1, host.size() - 2) : host;
+}
+
+}  // namespace mssl::proxy

@@ -1,0 +1,69 @@
+// What an application's request is for, judged from its head and from how its connection came here.
+//
+// Thread rules: pure, but for OwnSockets (any thread).
+#pragma once
+
+#include <mutex>
+#include <set>
+#include <string>
+#include <variant>
+
+#include "proxy/core/net.h"
+#include "proxy/http/message.h"
+
+namespace mssl::proxy {
+
+struct Wish {
+    enum class Kind : std::uint8_t {
+        exchange,  // a request to forward
+        tunnel,    // CONNECT: bytes both ways, opaque
+        answer,    // the proxy itself is the last recipient (Max-Forwards: 0, RFC 9110 §7.6.2)
+    };
+    Kind kind = Kind::exchange;
+    Authority authority;   // what the request is for
+    std::string target;    // origin-form, or "*"
+    std::string host;      // Host to send; empty: as it came
+};
+
+struct Refusal {
+    std::uint16_t status = 400;
+    std::string text;
+};
+
+// On an http-proxy port: absolute-form, whose authority prevails over Host (RFC 9112 §3.2.2), and CONNECT. Decrements
+// Max-Forwards.
+std::variant<Wish, Refusal> judge_proxy_request(RequestHead& request);
+// On a redirect port: origin-form. authority is what Host says, and is not to be believed before it was checked against
+// destination (CVE-2009-0801); without Host it is the destination.
+std::variant<Wish, Refusal> judge_redirected_request(RequestHead& request, const Address& destination);
+
+// Whether one of the addresses that Host's name has is the one that the application connected to.
+bool leads_to(const std::vector<Address>& resolved, const Address& destination);
+
+// "[2001:db8::1]" → "2001:db8::1", as look-ups want it.
+std::string without_brackets(const std::string& host);
+
+// Our own ends of connections to origins. A redirected connection that comes from one of them is our own, sent back by a
+// redirect rule that does not exempt this program: answering it would go round for ever.
+class OwnSockets {
+public:
+    void add(const Address& local) {
+        const std::lock_guard lock(mutex_);
+        set_.insert(local.to_string());
+    }
+    void remove(const Address& local) {
+        const std::lock_guard lock(mutex_);
+        const auto it = set_.find(local.to_string());
+        if (it != set_.end()) set_.erase(it);
+    }
+    bool contains(const Address& address) const {
+        const std::lock_guard lock(mutex_);
+        return set_.contains(address.to_string());
+    }
+
+private:
+    mutable std::mutex mutex_;
+    std::multiset<std::string> set_;
+};
+
+}  // namespace mssl::proxy

@@ -1,0 +1,41 @@
+// The sites of the configuration, by what applications ask for; replaced as a whole on reload.
+//
+// Thread rules: any thread. A request keeps the site that it began with.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "proxy/client/site.h"
+#include "proxy/http/message.h"
+
+namespace mssl::proxy {
+
+class SiteTable {
+public:
+    using Map = std::map<std::pair<std::string, std::uint16_t>, std::shared_ptr<Site>>;
+
+    // Null: no site of ours.
+    std::shared_ptr<Site> find(const Authority& authority) const {
+        const std::lock_guard lock(mutex_);
+        const auto it = sites_.find({authority.host, authority.port});
+        return it == sites_.end() ? nullptr : it->second;
+    }
+    Map all() const {
+        const std::lock_guard lock(mutex_);
+        return sites_;
+    }
+    void replace(Map sites) {
+        const std::lock_guard lock(mutex_);
+        sites_.swap(sites);
+    }
+
+private:
+    mutable std::mutex mutex_;
+    Map sites_;
+};
+
+}  // namespace mssl::proxy
