@@ -10,32 +10,11 @@
 #include <vector>
 
 #include "proxy/core/config.h"
+#include "proxy/core/half.h"
 #include "proxy/core/runtime.h"
 #include "proxy/core/signals.h"
 
 namespace mssl::proxy {
-
-// What a Daemon drives: the server side, the client side. All calls come in loop 0; it is destroyed after the loops stopped.
-class Half {
-public:
-    virtual ~Half() = default;
-    // Checks everything before it takes anything over; on an error all stays as it was.
-    virtual Status reload(std::shared_ptr<const Config> config) = 0;
-    // Accepts nothing new; done, from any thread, when what runs has ended.
-    virtual void drain(std::function<void()> done) = 0;
-};
-
-// A side (ServerSide, ClientSide) as a Half.
-template <class Side>
-class HalfOf final : public Half {
-public:
-    explicit HalfOf(std::unique_ptr<Side> side) : side_(std::move(side)) {}
-    Status reload(std::shared_ptr<const Config> config) override { return side_->reload(std::move(config)); }
-    void drain(std::function<void()> done) override { side_->drain(std::move(done)); }
-
-private:
-    std::unique_ptr<Side> side_;
-};
 
 // Thread rules: the thread of loop 0.
 class Daemon {

@@ -8,8 +8,8 @@
 
 #include "proxy/client/transfer.h"
 #include "proxy/core/config.h"
+#include "proxy/core/half.h"
 #include "proxy/core/runtime.h"
-#include "proxy/daemon.h"
 
 namespace mssl::proxy {
 

@@ -9,6 +9,7 @@ libproxy_la_SOURCES += \
 	proxy/core/counters.h \
 	proxy/core/files.cpp \
 	proxy/core/files.h \
+	proxy/core/half.h \
 	proxy/core/listener.cpp \
 	proxy/core/log.cpp \
 	proxy/core/log.h \

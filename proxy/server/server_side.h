@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "proxy/core/config.h"
+#include "proxy/core/half.h"
 #include "proxy/core/runtime.h"
-#include "proxy/daemon.h"
 #include "proxy/server/publisher.h"
 
 namespace mssl::proxy {
