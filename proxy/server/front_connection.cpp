@@ -163,7 +163,8 @@ void FrontConnection::begin_request() {
     request_paused_ = false;
     head_sent_ = false;
     answer_over_ = false;
-    keep_alive_ = request_.keep_alive && !front_->draining;
+    // HTTP/1.0's keep-alive is not worth its rules: such a client gets one answer, of our own version (RFC 9110 §2.5).
+    keep_alive_ = request_.keep_alive && request_.minor != 0 && !front_->draining;
     starved_ = false;
     add(front_->loop->counters().requests);
     arm_timers();
@@ -277,8 +278,7 @@ void FrontConnection::send_head(ResponseHead head) {
     if (head.body == BodyKind::chunked || head.body == BodyKind::until_close)
         head.body = request_.minor == 0 ? BodyKind::until_close : BodyKind::chunked;
     if (head.body == BodyKind::until_close) keep_alive_ = false;
-    head.minor = request_.minor;
-    if (head.status == 101) head.minor = 1;
+    head.minor = 1;
     head.keep_alive = head.status == 101 || keep_alive_;
     body_ = BodyWriter(head.body, head.length);
     queue(as_view(serialize(head, true)));

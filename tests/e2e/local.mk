@@ -6,4 +6,9 @@ tests_e2e_liar_LDADD = libproxy.la
 EXTRA_DIST += \
 	tests/e2e/demo \
 	tests/e2e/harness.py \
+	tests/e2e/lib.sh \
+	tests/e2e/server-proxy.sh \
 	$(end_of_list)
+
+# Scripts that need nothing but programs of the system; 77 where one is absent.
+TESTS += tests/e2e/server-proxy.sh
