@@ -1,3 +1,26 @@
 # Scripts and data of tests/vectors, one a line, sorted.
+if !FUZZERS
+if !TSAN
+TESTS += tests/vectors/vectors-hold
+endif
+endif
+
 EXTRA_DIST += \
+	tests/vectors/README \
+	tests/vectors/certificates.py \
+	tests/vectors/ed25519.py \
+	tests/vectors/frame_vectors.py \
+	tests/vectors/frames.vec \
+	tests/vectors/head.vec \
+	tests/vectors/make_vectors.py \
+	tests/vectors/manifest.vec \
+	tests/vectors/merkle.vec \
+	tests/vectors/merkle_vectors.py \
+	tests/vectors/mssl_frames.py \
+	tests/vectors/mssl_protocol.py \
+	tests/vectors/object_vectors.py \
+	tests/vectors/resolved.vec \
+	tests/vectors/ticket.vec \
+	tests/vectors/vector_lines.py \
+	tests/vectors/vectors-hold \
 	$(end_of_list)
