@@ -1,6 +1,44 @@
-# mssl, the command-line tool: one file a verb, one a line, sorted.
+# mssl, the command-line tool: one file a verb, one a line, sorted. All but main.cpp is a library, for the unit tests.
+noinst_LTLIBRARIES += libtools.la
+libtools_la_SOURCES = \
+	tools/child.cpp \
+	tools/child.h \
+	tools/cli.cpp \
+	tools/cli.h \
+	tools/describe.cpp \
+	tools/describe.h \
+	tools/envelope.cpp \
+	tools/envelope.h \
+	tools/files.cpp \
+	tools/files.h \
+	tools/get.cpp \
+	tools/hash.cpp \
+	tools/http.cpp \
+	tools/http.h \
+	tools/interrupt.cpp \
+	tools/interrupt.h \
+	tools/json.cpp \
+	tools/json.h \
+	tools/partial.cpp \
+	tools/partial.h \
+	tools/progress.cpp \
+	tools/progress.h \
+	tools/publish.cpp \
+	tools/show.cpp \
+	tools/status.cpp \
+	tools/status.h \
+	tools/text.cpp \
+	tools/text.h \
+	tools/transfer_view.cpp \
+	tools/transfer_view.h \
+	tools/url.cpp \
+	tools/url.h \
+	tools/verbs.h \
+	$(end_of_list)
+libtools_la_CPPFLAGS = $(AM_CPPFLAGS) -DMSSL_SBINDIR='"$(sbindir)"'
+
 bin_PROGRAMS += mssl
 mssl_SOURCES = \
 	tools/main.cpp \
 	$(end_of_list)
-mssl_LDADD = libmsslproto.la $(FMT_LIBS)
+mssl_LDADD = libtools.la libmsslproto.la

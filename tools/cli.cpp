@@ -1,0 +1,150 @@
+#include "tools/cli.h"
+
+#include <CLI/CLI.hpp>
+
+#include <algorithm>
+#include <cstdio>
+#include <string_view>
+
+#include "tools/text.h"
+
+namespace mssl::tools {
+namespace {
+
+constexpr const char* kVersion = "mssl " PACKAGE_VERSION;
+
+// What the command line is read into; the verb that was named decides which of them counts.
+struct Read {
+    HashOptions hash;
+    ShowOptions show;
+    GetOptions get;
+    PublishOptions publish;
+    StatusOptions status;
+    std::string at;
+    std::string help_for;
+};
+
+void hash_verb(CLI::App& app, HashOptions& o) {
+    CLI::App* verb = app.add_subcommand("hash", "Merkle root of files, as a final head signs it");
+    verb->add_option("file", o.files, "files; - is standard input")->required();
+    verb->add_flag("--json", o.json, "one JSON object a line");
+}
+
+void show_verb(CLI::App& app, ShowOptions& o, std::string& at) {
+    CLI::App* verb = app.add_subcommand("show", "what a manifest, head, ticket or certificate says");
+    verb->add_option("file", o.file, "DER or PEM; - is standard input")->required();
+    verb->add_flag("--json", o.json, "as JSON");
+    CLI::Option* verify =
+        verb->add_option("--verify", o.realm, "verify under this realm certificate")->type_name("REALM.pem");
+    verb->add_option("--signer", o.signer, "the signer's certificate")->type_name("SIGNER.pem")->needs(verify);
+    verb->add_option("--at", at, "verify for this time instead of now (2026-11-23T12:00:00Z)")
+        ->type_name("TIME")
+        ->needs(verify);
+}
+
+void get_verb(CLI::App& app, GetOptions& o) {
+    CLI::App* verb = app.add_subcommand("get", "fetch a URL, from its server and from peers");
+    verb->add_option("url", o.url, "http://host[:port]/path")->required();
+    verb->add_option("-o,--output", o.output, "write to FILE; - is standard output")->type_name("FILE");
+    verb->add_flag("-c,--continue", o.resume, "go on where FILE.part ends");
+    verb->add_flag("-q,--quiet", o.quiet, "no progress, no summary");
+    CLI::Option* server =
+        verb->add_option("--server", o.server, "the mSSL server (default: the URL's host, 443)")->type_name("HOST:PORT");
+    CLI::Option* ca =
+        verb->add_option("--ca", o.ca, "trust anchors of the server's certificate (PEM)")->type_name("FILE");
+    CLI::Option* token = verb->add_option("--token-file", o.token_file, "enrolment token")->type_name("FILE");
+    CLI::Option* strict = verb->add_flag("--no-fallback", o.no_fallback, "never fetch without mSSL");
+    CLI::Option* proxy =
+        verb->add_option("--proxy", o.proxy, "a running msslproxy's http-proxy")->type_name("HOST:PORT");
+    verb->add_flag("--own-daemon", o.own_daemon, "do not use $http_proxy")->excludes(proxy);
+    for (CLI::Option* of_child : {server, ca, token, strict}) proxy->excludes(of_child);
+}
+
+void publish_verb(CLI::App& app, PublishOptions& o) {
+    CLI::App* verb = app.add_subcommand("publish", "have a server hash an object before anybody asks for it");
+    verb->add_option("what", o.what, "URL, or a file below the root of an origin")->required();
+    verb->add_option("--status", o.status, "status address of the server's msslproxy")
+        ->type_name("HOST:PORT")
+        ->capture_default_str();
+    verb->add_flag("--json", o.json, "the server's answers as they come, one JSON object a line");
+    verb->add_flag("-q,--quiet", o.quiet, "no progress, no summary");
+}
+
+void status_verb(CLI::App& app, StatusOptions& o) {
+    CLI::App* verb = app.add_subcommand("status", "what a running msslproxy does");
+    verb->add_option("--address", o.address, "its status address")->type_name("HOST:PORT")->capture_default_str();
+    CLI::Option* json = verb->add_flag("--json", o.json, "as JSON");
+    verb->add_flag("--watch,-w", o.watch, "again every second, until interrupted")->excludes(json);
+}
+
+Command chosen(const CLI::App& app, Read& read) {
+    if (app.got_subcommand("hash")) return read.hash;
+    if (app.got_subcommand("show")) return read.show;
+    if (app.got_subcommand("get")) return read.get;
+    if (app.got_subcommand("publish")) return read.publish;
+    return read.status;
+}
+
+CommandLine wrong(const std::string& why) {
+    std::fprintf(stderr, "mssl: %s\nTry 'mssl help'.\n", printable(why).c_str());
+    return {std::nullopt, kUsage};
+}
+
+std::optional<std::string> unknown_verb(const CLI::App& app, std::string_view word) {
+    std::vector<std::string> names;
+    for (const CLI::App* verb : app.get_subcommands([](const CLI::App*) { return true; }))
+        names.push_back(verb->get_name());
+    std::vector<std::string_view> words(names.begin(), names.end());
+    if (std::find(words.begin(), words.end(), word) != words.end()) return std::nullopt;
+    std::string why = "unknown verb '" + std::string(word) + "'";
+    if (const std::string_view near = nearest_word(word, words); !near.empty())
+        why += "; did you mean '" + std::string(near) + "'?";
+    return why;
+}
+
+CommandLine read_guarded(int argc, char** argv) {
+    Read read;
+    CLI::App app("Tools of mSSL: fetch, look, check. See mssl(1).", "mssl");
+    app.set_version_flag("-V,--version", kVersion);
+    app.require_subcommand(1);
+    hash_verb(app, read.hash);
+    show_verb(app, read.show, read.at);
+    get_verb(app, read.get);
+    publish_verb(app, read.publish);
+    status_verb(app, read.status);
+    CLI::App* help = app.add_subcommand("help", "this list, or the options of a verb");
+    help->add_option("verb", read.help_for);
+
+    if (argc > 1 && argv[1][0] != '-')
+        if (const auto why = unknown_verb(app, argv[1])) return wrong(*why);
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::ParseError& e) {
+        if (e.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) return {std::nullopt, app.exit(e)};
+        return wrong(e.what());
+    }
+    if (app.got_subcommand(help)) {
+        if (!read.help_for.empty())
+            if (const auto why = unknown_verb(app, read.help_for)) return wrong(*why);
+        const CLI::App* about = read.help_for.empty() ? &app : app.get_subcommand(read.help_for);
+        std::fputs(about->help().c_str(), stdout);
+        return {};
+    }
+    if (!read.at.empty()) {
+        read.show.at = parse_iso_time(read.at);
+        if (!read.show.at) return wrong("--at: found '" + read.at + "', expected a time such as 2026-11-23T12:00:00Z");
+    }
+    return {chosen(app, read), kDone};
+}
+
+}  // namespace
+
+CommandLine read_command_line(int argc, char** argv) {
+    try {
+        return read_guarded(argc, argv);
+    } catch (const std::exception& e) {
+        return wrong(e.what());
+    }
+}
+
+}  // namespace mssl::tools

@@ -1,0 +1,69 @@
+// The verbs of mssl(1): what each is asked for, and the function that does it. One file a verb.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "protocol/types.h"
+
+namespace mssl::tools {
+
+// Exit statuses, the same for all verbs.
+inline constexpr int kDone = 0;
+inline constexpr int kFailed = 1;
+inline constexpr int kUsage = 2;
+
+inline constexpr const char* kDefaultStatusAddress = "127.0.0.1:9440";
+
+struct HashOptions {
+    std::vector<std::string> files;  // "-": standard input
+    bool json = false;
+};
+
+struct ShowOptions {
+    std::string file;  // "-": standard input
+    bool json = false;
+    std::string realm;   // PEM file to verify under; empty: nothing is verified
+    std::string signer;  // PEM or DER file
+    std::optional<WallTime> at;  // the time to verify for; empty: now
+};
+
+struct GetOptions {
+    std::string url;
+    std::string output;  // empty: the URL's last segment; "-": standard output
+    std::string server;  // host:port; empty: the URL's host, 443
+    std::string ca;      // PEM file; empty: the system's trust store
+    std::string token_file;
+    std::string proxy;   // a running daemon's http-proxy; empty: $http_proxy, or a child
+    bool own_daemon = false;  // never $http_proxy
+    bool no_fallback = false;
+    bool resume = false;
+    bool quiet = false;
+};
+
+struct PublishOptions {
+    std::string what;  // URL or file
+    std::string status = kDefaultStatusAddress;
+    bool json = false;
+    bool quiet = false;
+};
+
+struct StatusOptions {
+    std::string address = kDefaultStatusAddress;
+    bool json = false;
+    bool watch = false;
+};
+
+using Command = std::variant<HashOptions, ShowOptions, GetOptions, PublishOptions, StatusOptions>;
+
+// Each returns the exit status and has told standard error why when it is not kDone.
+int run(const HashOptions& options);
+int run(const ShowOptions& options);
+int run(const GetOptions& options);
+int run(const PublishOptions& options);
+int run(const StatusOptions& options);
+
+}  // namespace mssl::tools
