@@ -7,6 +7,8 @@
 #include "proxy/core/log.h"
 #include "proxy/core/service.h"
 #include "proxy/server/server_side.h"
+#include "proxy/server/server_status.h"
+#include "proxy/status_page.h"
 
 namespace mssl::proxy {
 namespace {
@@ -55,15 +57,23 @@ Status Daemon::start() {
     signals_.on(SIGUSR1, [] { log::reopen(); });
     signals_.on(SIGTERM, [this] { drain(); });
     signals_.on(SIGINT, [this] { drain(); });
+    const auto sources = std::make_shared<StatusSources>();
     if (config_->server) {
         Result<std::unique_ptr<ServerSide>> side = ServerSide::start(runtime_, config_);
         if (!side) return side.error();
+        report_server(*sources, **side);
         add(*std::move(side));
     }
     if (config_->client) {
         Result<std::unique_ptr<ClientSide>> side = ClientSide::start(runtime_, config_);
         if (!side) return side.error();
+        (*side)->report(*sources);
         add(*std::move(side));
+    }
+    if (config_->status_listen) {
+        Result<std::unique_ptr<StatusPage>> page = StatusPage::start(runtime_, *config_, sources);
+        if (!page) return page.error();
+        add(*std::move(page));
     }
     return {};
 }

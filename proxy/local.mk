@@ -3,6 +3,9 @@ noinst_LTLIBRARIES += libproxy.la
 libproxy_la_SOURCES = \
 	proxy/daemon.cpp \
 	proxy/daemon.h \
+	proxy/status_html.cpp \
+	proxy/status_page.cpp \
+	proxy/status_page.h \
 	$(end_of_list)
 libproxy_la_LIBADD = \
 	libmsslproto.la \

@@ -5,6 +5,7 @@
 #include <atomic>
 
 #include "proxy/client/app_connection.h"
+#include "proxy/client/client_status.h"
 #include "proxy/client/peer_server.h"
 #include "proxy/client/site_table.h"
 #include "proxy/core/files.h"
@@ -146,8 +147,6 @@ Result<std::unique_ptr<ClientSide>> ClientSide::start(Runtime& runtime, std::sha
 
 Status ClientSide::reload(std::shared_ptr<const Config> config) { return impl_->reload(std::move(config)); }
 void ClientSide::drain(std::function<void()> done) { impl_->drain(std::move(done)); }
-std::shared_ptr<Transfers> ClientSide::transfers() const { return impl_->transfers; }
-std::shared_ptr<Store> ClientSide::store() const { return impl_->store; }
-const SiteTable& ClientSide::sites() const { return *impl_->sites; }
+void ClientSide::report(StatusSources& to) const { report_client(to, impl_->transfers, impl_->sites, impl_->store); }
 
 }  // namespace mssl::proxy

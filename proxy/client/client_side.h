@@ -6,14 +6,12 @@
 #include <functional>
 #include <memory>
 
-#include "proxy/client/transfer.h"
 #include "proxy/core/config.h"
 #include "proxy/core/half.h"
 #include "proxy/core/runtime.h"
+#include "proxy/core/status.h"
 
 namespace mssl::proxy {
-
-class SiteTable;
 
 class ClientSide final : public Half {
 public:
@@ -29,10 +27,8 @@ public:
     // Accepts nothing new; done, from any thread, when the applications' connections have ended.
     void drain(std::function<void()> done) override;
 
-    // For status.
-    std::shared_ptr<Transfers> transfers() const;
-    std::shared_ptr<Store> store() const;
-    const SiteTable& sites() const;
+    // Adds what the status page shows of it.
+    void report(StatusSources& to) const;
 
 private:
     ClientSide();

@@ -5,6 +5,8 @@ libproxy_la_SOURCES += \
 	proxy/client/banned.h \
 	proxy/client/client_side.cpp \
 	proxy/client/client_side.h \
+	proxy/client/client_status.cpp \
+	proxy/client/client_status.h \
 	proxy/client/delivery.cpp \
 	proxy/client/delivery.h \
 	proxy/client/enroller.cpp \

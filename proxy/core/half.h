@@ -19,16 +19,4 @@ public:
     virtual void drain(std::function<void()> done) = 0;
 };
 
-// A side (ServerSide, ClientSide) as a Half.
-template <class Side>
-class HalfOf final : public Half {
-public:
-    explicit HalfOf(std::unique_ptr<Side> side) : side_(std::move(side)) {}
-    Status reload(std::shared_ptr<const Config> config) override { return side_->reload(std::move(config)); }
-    void drain(std::function<void()> done) override { side_->drain(std::move(done)); }
-
-private:
-    std::unique_ptr<Side> side_;
-};
-
 }  // namespace mssl::proxy

@@ -10,6 +10,7 @@ libproxy_la_SOURCES += \
 	proxy/core/files.cpp \
 	proxy/core/files.h \
 	proxy/core/half.h \
+	proxy/core/json_text.h \
 	proxy/core/listener.cpp \
 	proxy/core/log.cpp \
 	proxy/core/log.h \
@@ -21,6 +22,8 @@ libproxy_la_SOURCES += \
 	proxy/core/service.h \
 	proxy/core/signals.cpp \
 	proxy/core/signals.h \
+	proxy/core/status.cpp \
+	proxy/core/status.h \
 	proxy/core/stream.cpp \
 	proxy/core/stream.h \
 	proxy/core/stream_tls.cpp \

@@ -48,6 +48,8 @@ libproxy_la_SOURCES += \
 	proxy/server/root_origin.h \
 	proxy/server/server_side.cpp \
 	proxy/server/server_side.h \
+	proxy/server/server_status.cpp \
+	proxy/server/server_status.h \
 	proxy/server/session_taker.h \
 	proxy/server/tickets.cpp \
 	proxy/server/tickets.h \
