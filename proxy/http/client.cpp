@@ -101,7 +101,9 @@ struct HttpClient::Impl final : ConnectionOwner, std::enable_shared_from_this<Ht
         state = State::exchanging;
         peer = connection->stream().peer();
         parser.expect_response_to(head.method);
-        out.insert(0, serialize(head));
+        RequestHead asked = head;
+        if (handler != nullptr) handler->on_connection(connection->stream(), reused, asked);
+        out.insert(0, serialize(asked));
         progress = pool.loop.now();
         timer.start(std::min(timeouts.first_byte, timeouts.between));  // on_timer() knows which of them counts
         connection->stream().want_read(!paused);

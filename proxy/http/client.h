@@ -40,7 +40,8 @@ class HttpClientHandler {
 public:
     virtual ~HttpClientHandler() = default;
     // A connection is there and the head is about to be written (again, when the request is repeated on a new one): the last
-    // chance to add what depends on the connection, such as a proof over its TLS exporter. reused: it carried requests before.
+    // chance to add what depends on the connection, such as a proof over its TLS exporter. reused: it carried requests before;
+    // then this comes inside start().
     virtual void on_connection(Stream& /*stream*/, bool /*reused*/, RequestHead& /*head*/) {}
     // status 100 … 199 (but 101): interim, another head follows. `body` and `length` say how the content is framed.
     virtual void on_response_head(ResponseHead head) = 0;
