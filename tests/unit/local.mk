@@ -14,9 +14,11 @@ tests_unit_unit_tests_SOURCES = \
 	tests/unit/test_bitmap.cpp \
 	tests/unit/test_buffer_pool.cpp \
 	tests/unit/test_bytes.cpp \
+	tests/unit/test_catalog.cpp \
 	tests/unit/test_config.cpp \
 	tests/unit/test_directory.cpp \
 	tests/unit/test_download.cpp \
+	tests/unit/test_enrolment.cpp \
 	tests/unit/test_frame.cpp \
 	tests/unit/test_hosted_object.cpp \
 	tests/unit/test_http_client.cpp \
@@ -31,8 +33,11 @@ tests_unit_unit_tests_SOURCES = \
 	tests/unit/test_net.cpp \
 	tests/unit/test_node_cache.cpp \
 	tests/unit/test_objects.cpp \
+	tests/unit/test_resolve_request.cpp \
 	tests/unit/test_result.cpp \
+	tests/unit/test_root_origin.cpp \
 	tests/unit/test_semantics.cpp \
+	tests/unit/test_server_side.cpp \
 	tests/unit/test_session.cpp \
 	tests/unit/test_spread.cpp \
 	tests/unit/test_store.cpp \

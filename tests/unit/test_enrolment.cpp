@@ -1,0 +1,149 @@
+// The realm in its directory, and who becomes a member of it.
+#include <criterion/criterion.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "protocol/resolve.h"
+#include "proxy/server/enrolment.h"
+#include "tests/unit/tls_fixture.h"
+
+using namespace mssl;
+using namespace mssl::proxy;
+using mssl::test::TempDir;
+
+namespace {
+
+constexpr WallTime kNow{1'800'000'000};
+
+ServerConfig config_in(const TempDir& dir, const std::string& tokens = {}) {
+    ServerConfig c;
+    c.state = dir.path("state");
+    if (!tokens.empty()) {
+        c.enrol = "token";
+        c.token_file = dir.write("tokens", tokens);
+    }
+    return c;
+}
+
+struct Applicant {
+    KeyPair key = KeyPair::generate().value();
+    Bytes exporter = Bytes(32, 7);
+    Enrol request(const std::string& token = {}) const {
+        return {key.public_key(), sign_possession(key, "mssl/1 enrol", exporter).value(), token};
+    }
+};
+
+Errc code_of(const Result<Certificate>& r) { return r.code(); }
+
+}  // namespace
+
+Test(realm, is_the_same_after_a_restart_and_its_keys_are_its_owners_alone) {
+    const TempDir dir;
+    const auto first = Realm::open(dir.path("state"), kNow).value();
+    const auto second = Realm::open(dir.path("state"), kNow).value();
+    cr_assert(first->trust().id() == second->trust().id());
+    cr_assert(first->signer_id() == second->signer_id());
+    for (const char* name : {"state/realm.key", "state/signer.key"}) {
+        struct stat s {};
+        cr_assert_eq(::stat(dir.path(name).c_str(), &s), 0);
+        cr_assert_eq(s.st_mode & 07777, 0600U, "%s", name);
+    }
+}
+
+Test(realm, replaces_its_signer_long_before_it_ends) {
+    const TempDir dir;
+    const auto first = Realm::open(dir.path("state"), kNow).value();
+    const auto same = Realm::open(dir.path("state"), {kNow.unix_seconds + 40 * 86400}).value();
+    const WallTime later{kNow.unix_seconds + 50 * 86400};
+    const auto next = Realm::open(dir.path("state"), later).value();
+    cr_assert(first->signer_id() == same->signer_id());
+    cr_assert(first->signer_id() != next->signer_id());
+    cr_assert(next->trust().check_signer(next->signer(), later).has_value());
+    cr_assert(first->trust().check_signer(next->signer(), later).has_value());
+}
+
+Test(realm, works_without_its_key_until_the_signer_ends) {
+    const TempDir dir;
+    const auto first = Realm::open(dir.path("state"), kNow).value();
+    cr_assert_eq(::unlink(dir.path("state/realm.key").c_str()), 0);
+    cr_assert(Realm::open(dir.path("state"), {kNow.unix_seconds + 60 * 86400}).has_value());
+    cr_assert_not(Realm::open(dir.path("state"), {kNow.unix_seconds + 100 * 86400}).has_value());
+}
+
+Test(realm, refuses_a_signer_of_another_realm) {
+    const TempDir dir, other;
+    (void)Realm::open(dir.path("state"), kNow).value();
+    (void)Realm::open(other.path("state"), kNow).value();
+    for (const char* name : {"signer.key", "signer.pem"}) {
+        const std::string to = dir.path(std::string("state/") + name);
+        ::unlink(to.c_str());
+        cr_assert_eq(::link(other.path(std::string("state/") + name).c_str(), to.c_str()), 0);
+    }
+    // With the realm's key at hand a new one is made; without, nobody can vouch for that signer.
+    ::unlink(dir.path("state/realm.key").c_str());
+    cr_assert_not(Realm::open(dir.path("state"), kNow).has_value());
+}
+
+Test(enrolment, gives_anybody_with_a_key_a_membership_that_the_realm_accepts) {
+    const TempDir dir;
+    const std::shared_ptr<const Realm> realm = Realm::open(dir.path("state"), kNow).value();
+    const auto enrolment = Enrolment::open(config_in(dir), realm).value();
+    const Applicant a;
+    const Certificate c = enrolment->enrol(a.request(), a.exporter, kNow).value();
+    cr_assert(c.public_key() == a.key.public_key());
+    cr_assert(realm->trust().check_member(c, realm->signer(), kNow).has_value());
+}
+
+Test(enrolment, wants_possession_of_the_key_proven_on_this_very_connection) {
+    const TempDir dir;
+    const std::shared_ptr<const Realm> realm = Realm::open(dir.path("state"), kNow).value();
+    const auto enrolment = Enrolment::open(config_in(dir, "good\n"), realm).value();
+    const Applicant a;
+    cr_assert_eq(code_of(enrolment->enrol(a.request("good"), Bytes(32, 8), kNow)), Errc::bad_signature);
+    Enrol other_key = a.request("good");
+    other_key.key = KeyPair::generate().value().public_key();
+    cr_assert_eq(code_of(enrolment->enrol(other_key, a.exporter, kNow)), Errc::bad_signature);
+    // Neither used up the token.
+    cr_assert(enrolment->enrol(a.request("good"), a.exporter, kNow).has_value());
+}
+
+Test(enrolment, takes_each_token_once_even_after_a_restart_and_a_reload) {
+    const TempDir dir;
+    const std::shared_ptr<const Realm> realm = Realm::open(dir.path("state"), kNow).value();
+    const ServerConfig config = config_in(dir, "# comment\none\r\n\n  two  \nthree");
+    const auto enrolment = Enrolment::open(config, realm).value();
+    const Applicant a;
+    const auto with = [&](Enrolment& e, const char* token) { return code_of(e.enrol(a.request(token), a.exporter, kNow)); };
+    cr_assert_eq(with(*enrolment, ""), Errc::denied);
+    cr_assert_eq(with(*enrolment, "# comment"), Errc::denied);
+    cr_assert_eq(with(*enrolment, "on"), Errc::denied);
+    cr_assert_eq(with(*enrolment, "one"), Errc::ok);
+    cr_assert_eq(with(*enrolment, "one"), Errc::denied);
+    cr_assert(enrolment->reload(config).has_value());
+    cr_assert_eq(with(*enrolment, "one"), Errc::denied);
+    const auto again = Enrolment::open(config, realm).value();
+    cr_assert_eq(with(*again, "one"), Errc::denied);
+    cr_assert_eq(with(*again, "two"), Errc::ok);
+    cr_assert_eq(with(*again, "three"), Errc::ok);
+}
+
+Test(enrolment, gives_nothing_when_the_use_of_a_token_cannot_be_recorded) {
+    const TempDir dir;
+    const std::shared_ptr<const Realm> realm = Realm::open(dir.path("state"), kNow).value();
+    const auto enrolment = Enrolment::open(config_in(dir, "one\n"), realm).value();
+    cr_assert_eq(::unlink(dir.path("state/used-tokens").c_str()), 0);
+    const Applicant a;
+    cr_assert_eq(code_of(enrolment->enrol(a.request("one"), a.exporter, kNow)), Errc::io);
+}
+
+Test(enrolment, keeps_its_settings_when_a_reload_cannot_be_read) {
+    const TempDir dir;
+    const std::shared_ptr<const Realm> realm = Realm::open(dir.path("state"), kNow).value();
+    ServerConfig config = config_in(dir, "one\n");
+    const auto enrolment = Enrolment::open(config, realm).value();
+    config.token_file = dir.path("absent");
+    cr_assert_not(enrolment->reload(config).has_value());
+    const Applicant a;
+    cr_assert_eq(code_of(enrolment->enrol(a.request(), a.exporter, kNow)), Errc::denied);
+    cr_assert_eq(code_of(enrolment->enrol(a.request("one"), a.exporter, kNow)), Errc::ok);
+}

@@ -1,0 +1,176 @@
+// The decisions of a resolve: what is asked of the origin, what its answer means (DESIGN 3).
+#include <criterion/criterion.h>
+
+#include "proxy/server/origin_reader.h"
+#include "proxy/server/proxy_exchange.h"
+#include "proxy/server/resolve_request.h"
+
+using namespace mssl;
+using namespace mssl::proxy;
+
+namespace {
+
+using List = std::vector<std::pair<std::string, std::string>>;
+const Validator kKnown{"\"k\"", 0};
+
+RequestHead request(const List& fields = {}) {
+    RequestHead r;
+    r.method = "GET";
+    r.target = "/a.iso";
+    for (const auto& [name, value] : fields) r.fields.add(name, value);
+    return r;
+}
+
+ResponseHead answer(std::uint16_t status, const List& fields = {}, std::uint64_t length = 2 << 20) {
+    ResponseHead r;
+    r.status = status;
+    if (status == 200) {
+        r.body = BodyKind::length;
+        r.length = length;
+    }
+    for (const auto& [name, value] : fields) r.fields.add(name, value);
+    return r;
+}
+
+std::string field(const RequestHead& r, std::string_view name) {
+    const std::string* v = r.fields.find(name);
+    return v == nullptr ? "" : *v;
+}
+
+Verdict verdict(const List& asked, const std::optional<Validator>& known, const ResponseHead& said, std::uint64_t room = 0) {
+    const RequestHead r = request(asked);
+    return judge(r, plan_resolve(r, known), said, ShareRule{}, room).verdict;
+}
+
+}  // namespace
+
+Test(resolve_plan, strips_ranges_and_adds_our_validator_where_that_says_something) {
+    struct Case {
+        List asked;
+        std::optional<Validator> known;
+        std::string none_match, modified_since;
+        bool ours, stripped;
+    };
+    const Validator dated{"", 1'700'000'000};
+    const Case cases[] = {
+        {{}, std::nullopt, "", "", false, false},
+        {{}, kKnown, "\"k\"", "", true, false},
+        {{}, dated, "", format_http_date(1'700'000'000), true, false},
+        {{{"Range", "bytes=0-"}, {"If-Range", "\"k\""}}, kKnown, "\"k\"", "", true, true},
+        {{{"If-None-Match", "\"a\", W/\"b\""}}, kKnown, "\"a\", W/\"b\", \"k\"", "", true, false},
+        {{{"If-None-Match", "\"a\", \"k\""}}, kKnown, "\"a\", \"k\"", "", false, false},
+        {{{"If-None-Match", "*"}}, kKnown, "*", "", false, false},
+        {{{"If-None-Match", "broken"}}, kKnown, "broken", "", false, false},
+        {{{"If-None-Match", "\"a\""}}, dated, "\"a\"", "", false, false},
+        {{{"If-Modified-Since", "x"}}, kKnown, "", "x", false, false},
+        {{{"If-Match", "\"a\""}}, kKnown, "", "", false, false},
+    };
+    for (std::size_t i = 0; i < std::size(cases); ++i) {
+        const Case& c = cases[i];
+        const ResolvePlan plan = plan_resolve(request(c.asked), c.known);
+        cr_assert_eq(field(plan.ask, "If-None-Match"), c.none_match, "%zu", i);
+        cr_assert_eq(field(plan.ask, "If-Modified-Since"), c.modified_since, "%zu", i);
+        cr_assert_eq(plan.ours.has_value(), c.ours, "%zu", i);
+        cr_assert_eq(plan.stripped_range, c.stripped, "%zu", i);
+        cr_assert(plan.ask.fields.count("Range") == 0 && plan.ask.fields.count("If-Range") == 0);
+    }
+}
+
+Test(resolve_judge, tells_whose_304_it_is) {
+    cr_assert(verdict({}, kKnown, answer(304, {{"ETag", "\"k\""}})) == Verdict::unmodified);
+    cr_assert(verdict({}, kKnown, answer(304)) == Verdict::unmodified);
+    cr_assert(verdict({}, kKnown, answer(304, {{"ETag", "\"other\""}})) == Verdict::again);
+    cr_assert(verdict({}, kKnown, answer(304, {{"ETag", "W/\"k\""}})) == Verdict::again);
+    const List theirs{{"If-None-Match", "\"a\""}};
+    cr_assert(verdict(theirs, kKnown, answer(304, {{"ETag", "\"k\""}})) == Verdict::unmodified);
+    cr_assert(verdict(theirs, kKnown, answer(304, {{"ETag", "\"a\""}})) == Verdict::relay);
+    cr_assert(verdict(theirs, kKnown, answer(304)) == Verdict::again);
+    cr_assert(verdict({{"If-None-Match", "\"k\""}}, kKnown, answer(304, {{"ETag", "\"k\""}})) == Verdict::relay);
+    cr_assert(verdict({}, std::nullopt, answer(304)) == Verdict::relay);
+}
+
+Test(resolve_judge, stops_sharing_when_a_304_says_private) {
+    for (const char* said : {"private", "no-store", "no-cache"})
+        cr_assert(verdict({}, kKnown, answer(304, {{"ETag", "\"k\""}, {"Cache-Control", said}})) == Verdict::again, "%s", said);
+    cr_assert(verdict({}, kKnown, answer(304, {{"Set-Cookie", "a=b"}})) == Verdict::again);
+    cr_assert(verdict({{"Authorization", "x"}}, kKnown, answer(304)) == Verdict::again);
+}
+
+Test(resolve_judge, shares_a_200_only_with_validator_size_and_ranges_or_room) {
+    const List good{{"ETag", "\"n\""}, {"Accept-Ranges", "bytes"}};
+    const List range{{"Range", "bytes=0-9"}};
+    cr_assert(verdict({}, std::nullopt, answer(200, good)) == Verdict::sharable);
+    cr_assert(verdict(range, std::nullopt, answer(200, good)) == Verdict::sharable);
+    // The least size that is shared, and one less.
+    cr_assert(verdict({}, std::nullopt, answer(200, good, 1 << 20)) == Verdict::sharable);
+    cr_assert(verdict({}, std::nullopt, answer(200, good, (1 << 20) - 1)) == Verdict::relay);
+    cr_assert(verdict(range, std::nullopt, answer(200, good, (1 << 20) - 1)) == Verdict::again);
+    const List weak{{"ETag", "W/\"n\""}, {"Accept-Ranges", "bytes"}};
+    cr_assert(verdict({}, std::nullopt, answer(200, weak)) == Verdict::relay);
+    const List rangeless{{"ETag", "\"n\""}};
+    cr_assert(verdict({}, std::nullopt, answer(200, rangeless), (2 << 20) - 1) == Verdict::relay);
+    cr_assert(verdict({}, std::nullopt, answer(200, rangeless), 2 << 20) == Verdict::sharable);
+}
+
+Test(resolve_judge, relays_what_is_no_200) {
+    for (std::uint16_t status : {204, 206, 301, 404, 412, 500})
+        cr_assert(verdict({{"Range", "bytes=0-9"}}, kKnown, answer(status)) == Verdict::relay, "%u", status);
+}
+
+Test(resolve_fields, replays_end_to_end_fields_alone) {
+    const auto fields = replayed_fields(answer(200, {{"Content-Type", "a/b"}, {"Connection", "x-hop"}, {"X-Hop", "1"}, {"MSSL-X", "1"},
+                                                     {"Content-Length", "5"}, {"Content-Range", "x"}, {"Trailer", "x"}, {"X-Y", "z"}}));
+    cr_assert_eq(fields.size(), 2U);
+    cr_assert_eq(fields[0].name, "Content-Type");
+    cr_assert_eq(fields[1].name, "X-Y");
+}
+
+Test(coalescing, joins_identical_heads_of_one_origin_only) {
+    const auto key = [](const List& f) { return coalescing_key("http://a:80/", request(f)); };
+    cr_assert_eq(key({{"Accept", "x"}}), key({{"Accept", "x"}}));
+    cr_assert_neq(key({{"Accept", "x"}}), key({{"Accept", "y"}}));
+    cr_assert_neq(key({{"Authorization", "x"}}), key({}));
+    cr_assert_neq(coalescing_key("http://a:80/", request()), coalescing_key("http://b:80/", request()));
+}
+
+Test(forwarding, says_for_whom_and_never_an_mssl_field) {
+    const Address client = Address::parse("192.0.2.9:1000").value();
+    const RequestHead out = forward_request(request({{"Connection", "x-hop"}, {"X-Hop", "1"}, {"mssl-resolve", "v=1"}, {"MSSL-A", "1"},
+                                                     {"X-Forwarded-For", "198.51.100.1"}, {"X-Forwarded-Proto", "http"}}),
+                                            client, true);
+    cr_assert_eq(field(out, "X-Forwarded-For"), "198.51.100.1, 192.0.2.9");
+    cr_assert_eq(field(out, "X-Forwarded-Proto"), "https");
+    cr_assert_eq(out.fields.items().size(), 2U);
+}
+
+Test(range_answer, is_the_range_of_that_representation_or_the_end_of_it) {
+    Manifest m;
+    m.url = "http://files.example:80/a?b";
+    m.validator.etag = "\"v\"";
+    m.length = 1000;
+    const RequestHead r = range_request(m, "/a?b", 100, 199);
+    cr_assert_eq(field(r, "Host"), "files.example");
+    cr_assert_eq(field(r, "Range"), "bytes=100-199");
+    cr_assert_eq(field(r, "If-Range"), "\"v\"");
+    struct Case {
+        std::uint16_t status;
+        List fields;
+        Errc code;
+    };
+    const Case cases[] = {
+        {206, {{"Content-Range", "bytes 100-199/1000"}, {"ETag", "\"v\""}}, Errc::ok},
+        {206, {{"Content-Range", "bytes 100-199/1000"}}, Errc::ok},
+        {206, {{"Content-Range", "bytes 100-199/1000"}, {"ETag", "\"w\""}}, Errc::withdrawn},
+        {206, {{"Content-Range", "bytes 100-199/1001"}}, Errc::withdrawn},
+        {206, {{"Content-Range", "bytes 100-198/1000"}}, Errc::withdrawn},
+        {206, {{"Content-Range", "bytes 100-199/*"}}, Errc::withdrawn},
+        {206, {}, Errc::withdrawn},
+        {200, {}, Errc::withdrawn},
+        {404, {}, Errc::withdrawn},
+        {416, {}, Errc::withdrawn},
+        {401, {}, Errc::io},
+        {503, {}, Errc::io},
+    };
+    for (const Case& c : cases)
+        cr_assert_eq(check_range_answer(m, answer(c.status, c.fields, 100), 100, 199).code(), c.code, "%u", c.status);
+}
