@@ -185,7 +185,7 @@ Result<MutableView> Fetch::on_link_slot(const DataHeader& h, std::size_t payload
 
 Status Fetch::on_link_data(const DataHeader& h, View payload) {
     if (!server_source_ || stopped_) return {};
-    if (!payload.empty()) download_.on_data(loop_->now(), *server_source_, h, payload.size());
+    download_.on_data(loop_->now(), *server_source_, h, payload.size());
     act();
     return {};
 }
@@ -263,7 +263,7 @@ Result<MutableView> Fetch::on_peer_slot(PeerLink& peer, const DataHeader& h, std
 }
 
 Status Fetch::on_peer_data(PeerLink& peer, const DataHeader& h, View payload) {
-    if (!payload.empty()) download_.on_data(loop_->now(), peer.source(), h, payload.size());
+    download_.on_data(loop_->now(), peer.source(), h, payload.size());
     act();
     return {};
 }
