@@ -102,6 +102,12 @@ std::optional<std::string> unknown_verb(const CLI::App& app, std::string_view wo
     return why;
 }
 
+// app.help() itself would delegate to the verb that was parsed, be it help.
+std::string help_text(const CLI::App& app, const CLI::App* verb) {
+    return verb != nullptr ? verb->help(app.get_name())
+                           : app.get_formatter()->make_help(&app, app.get_name(), CLI::AppFormatMode::Normal);
+}
+
 CommandLine read_guarded(int argc, char** argv) {
     Read read;
     CLI::App app("Tools of mSSL: fetch, look, check. See mssl(1).", "mssl");
@@ -115,10 +121,17 @@ CommandLine read_guarded(int argc, char** argv) {
     CLI::App* help = app.add_subcommand("help", "this list, or the options of a verb");
     help->add_option("verb", read.help_for);
 
-    if (argc > 1 && argv[1][0] != '-')
+    if (argc == 1) {
+        std::fputs(help_text(app, nullptr).c_str(), stderr);
+        return {std::nullopt, kUsage};
+    }
+    if (argv[1][0] != '-')
         if (const auto why = unknown_verb(app, argv[1])) return wrong(*why);
     try {
         app.parse(argc, argv);
+    } catch (const CLI::CallForHelp&) {
+        std::fputs(help_text(app, app.get_subcommands().empty() ? nullptr : app.get_subcommands().front()).c_str(), stdout);
+        return {};
     } catch (const CLI::ParseError& e) {
         if (e.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) return {std::nullopt, app.exit(e)};
         return wrong(e.what());
@@ -126,8 +139,7 @@ CommandLine read_guarded(int argc, char** argv) {
     if (app.got_subcommand(help)) {
         if (!read.help_for.empty())
             if (const auto why = unknown_verb(app, read.help_for)) return wrong(*why);
-        const CLI::App* about = read.help_for.empty() ? &app : app.get_subcommand(read.help_for);
-        std::fputs(about->help().c_str(), stdout);
+        std::fputs(help_text(app, read.help_for.empty() ? nullptr : app.get_subcommand(read.help_for)).c_str(), stdout);
         return {};
     }
     if (!read.at.empty()) {

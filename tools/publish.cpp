@@ -1,7 +1,7 @@
 // mssl publish: asks a server's daemon to hash an object before anybody wants it.
 //
 // POST /publish?url=… or ?file=… (a path of the server's host) on the status address. The answer is lines of JSON while it
-// goes on: {"url", "state", "hashed", "length", "object"?, "root"?, "error"?}, state one of "hashing", "published", "failed".
+// goes on: {"state", "object", "hashed", "length", "why"}, state one of "hashing", "complete", "failed".
 #include <unistd.h>
 
 #include <cstdio>
@@ -77,17 +77,14 @@ public:
 
     int outcome() {
         progress_.clear();
-        if (last_["state"].text() != "published") {
-            const std::string_view error = last_["error"].text();
-            complain(options_.what + ": " + (error.empty() ? "the server did not say that it is published" : std::string(error)));
+        if (last_["state"].text() != "complete") {
+            const std::string_view why = last_["why"].text();
+            complain(options_.what + ": " + (why.empty() ? "the server did not say that it is done" : std::string(why)));
             return kFailed;
         }
-        if (!options_.quiet && !options_.json) {
-            const std::string_view root = last_["root"].text();
-            std::printf("%s  %s  object %s%s%s\n", printable(last_["url"].text()).c_str(),
-                        size_text(last_["length"].number()).c_str(), printable(last_["object"].text()).c_str(),
-                        root.empty() ? "" : "  root ", printable(root).c_str());
-        }
+        if (!options_.quiet && !options_.json)
+            std::printf("%s  %s  object %s\n", printable(options_.what).c_str(), size_text(last_["length"].number()).c_str(),
+                        printable(last_["object"].text()).c_str());
         return kDone;
     }
 
