@@ -4,9 +4,12 @@ tests_e2e_liar_SOURCES = tests/e2e/liar.cpp
 tests_e2e_liar_LDADD = libproxy.la
 
 EXTRA_DIST += \
+	tests/e2e/cases_download.py \
 	tests/e2e/demo \
 	tests/e2e/harness.py \
 	tests/e2e/lib.sh \
+	tests/e2e/run-all \
+	tests/e2e/scene.py \
 	tests/e2e/server-proxy.sh \
 	$(end_of_list)
 
