@@ -58,7 +58,7 @@ void Wire::on_readable() {
 
 // The session has queued an ERROR where it could; it leaves before the connection ends.
 void Wire::protocol_error(const Error& why) {
-    if (closed_) return;
+    if (closed_ || ending_) return;  // fail() inside a handler has said why
     if (const auto& peer = session_.peer_error())
         ending_ = mssl::fail(peer->code, "the other side said: " + peer->text);
     else
