@@ -41,10 +41,12 @@ struct Held {
 // One downloader that is lied to. Writes frames by itself: a Session would not let it.
 class Lie final : public StreamHandler, public FrameSink {
 public:
-    Lie(Loop& loop, Fd fd, SSL_CTX* context, std::shared_ptr<const Membership> self, std::shared_ptr<const Held> held, Mode mode)
+    // held may be null still, as when the server dials back; it outlives this.
+    Lie(Loop& loop, Fd fd, SSL_CTX* context, std::shared_ptr<const Membership> self, const std::shared_ptr<const Held>& held,
+        Mode mode)
         : loop_(&loop),
           self_(std::move(self)),
-          held_(std::move(held)),
+          held_(held),
           mode_(mode),
           parser_(*this),
           trickle_(loop, [this] { drip(); }),
@@ -84,13 +86,13 @@ public:
 
     Status on_frame(ControlFrame frame) override {
         if (const auto* ping = std::get_if<Ping>(&frame)) send(encode_frame(Pong{ping->cookie}));
-        if (const auto* open = std::get_if<Open>(&frame)) {
+        if (const auto* open = std::get_if<Open>(&frame); open && held_) {
             Bitmap all(held_->geometry.block_count());
             all.set_all();
             send(encode_frame(Opened{open->handle, all.size(), all.to_wire()}));
             send(encode_frame(HeadFrame{open->handle, held_->head_der}));
         }
-        if (const auto* request = std::get_if<Request>(&frame)) lie(*request);
+        if (const auto* request = std::get_if<Request>(&frame); request && held_) lie(*request);
         return {};
     }
     Result<MutableView> slot(const DataHeader&, std::size_t) override { return MutableView{}; }
@@ -154,7 +156,7 @@ private:
     };
     Loop* loop_;
     std::shared_ptr<const Membership> self_;
-    std::shared_ptr<const Held> held_;
+    const std::shared_ptr<const Held>& held_;
     Mode mode_;
     FrameParser parser_;
     Bytes out_;
@@ -180,7 +182,7 @@ public:
         Result<std::unique_ptr<Listener>> listener =
             Listener::open(runtime_.loops, *config_.peer_listen, [this](Loop& loop, Fd fd, const Address&) {
                 const auto self = site_->current();
-                if (self && held_)
+                if (self)
                     lies_.push_back(std::make_unique<Lie>(loop, std::move(fd), self->peer_accept_context.get(), self, held_, mode_));
             });
         if (!listener) return listener.error();

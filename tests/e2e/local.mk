@@ -5,6 +5,8 @@ tests_e2e_liar_LDADD = libproxy.la
 
 EXTRA_DIST += \
 	tests/e2e/cases_download.py \
+	tests/e2e/cases_http.py \
+	tests/e2e/cases_liars.py \
 	tests/e2e/demo \
 	tests/e2e/harness.py \
 	tests/e2e/lib.sh \
