@@ -313,7 +313,8 @@ void AppConnection::answer_head(ResponseHead head) {
     if (head.body == BodyKind::chunked || head.body == BodyKind::until_close)
         head.body = request_.minor == 0 ? BodyKind::until_close : BodyKind::chunked;
     if (head.body == BodyKind::until_close) keep_alive_ = false;
-    head.minor = head.status == 101 ? 1 : request_.minor;
+    // Our own version (RFC 9110 §2.5), but for an HTTP/1.0 application that asked for keep-alive and must see it granted.
+    head.minor = request_.minor == 0 && keep_alive_ ? 0 : 1;
     head.keep_alive = head.status == 101 || connected || keep_alive_;
     body_ = BodyWriter(head.body, head.length);
     queue(as_view(serialize(head, true)));

@@ -9,6 +9,7 @@ EXTRA_DIST += \
 	tests/e2e/cases_liars.py \
 	tests/e2e/demo \
 	tests/e2e/harness.py \
+	tests/e2e/http-client.sh \
 	tests/e2e/lib.sh \
 	tests/e2e/run-all \
 	tests/e2e/scene.py \
@@ -16,4 +17,6 @@ EXTRA_DIST += \
 	$(end_of_list)
 
 # Scripts that need nothing but programs of the system; 77 where one is absent.
-TESTS += tests/e2e/server-proxy.sh
+TESTS += \
+	tests/e2e/http-client.sh \
+	tests/e2e/server-proxy.sh

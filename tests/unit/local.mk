@@ -25,6 +25,7 @@ tests_unit_unit_tests_SOURCES = \
 	tests/unit/test_http_message.cpp \
 	tests/unit/test_http_parser.cpp \
 	tests/unit/test_identity.cpp \
+	tests/unit/test_intercept.cpp \
 	tests/unit/test_leaf_hash.cpp \
 	tests/unit/test_loop.cpp \
 	tests/unit/test_member_session.cpp \
@@ -41,6 +42,7 @@ tests_unit_unit_tests_SOURCES = \
 	tests/unit/test_server_side.cpp \
 	tests/unit/test_session.cpp \
 	tests/unit/test_spread.cpp \
+	tests/unit/test_status_page.cpp \
 	tests/unit/test_store.cpp \
 	tests/unit/test_stream.cpp \
 	tests/unit/test_tickets.cpp \
