@@ -252,7 +252,7 @@ private:
     std::unique_ptr<Resolver> resolver_;
     std::unique_ptr<TransferReader> reader_;
     std::shared_ptr<const SignedHead> head_;
-    std::shared_ptr<Held> held_;
+    std::shared_ptr<const Held> held_;
     std::vector<std::unique_ptr<Lie>> lies_;
 };
 
