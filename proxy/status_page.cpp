@@ -171,7 +171,10 @@ private:
         if (request.method != "POST") return text(405, "POST");
         if (!page_->sources->publish()) return text(404, "this daemon has no [server]");
         const std::string_view query = mark == std::string::npos ? "" : std::string_view(request.target).substr(mark + 1);
-        const std::optional<std::string> url = query_value(query, "url");
+        std::optional<std::string> url = query_value(query, "url");
+        // A path of this host: the server side knows below which root it lies.
+        if (!url)
+            if (auto file = query_value(query, "file"); file && file->starts_with('/')) url = std::move(file);
         if (!url) return text(400, "POST /publish?url=http://host/path, with the host as applications ask for it");
         ResponseHead head = head_of(200, "application/x-ndjson");
         head.body = BodyKind::chunked;

@@ -49,6 +49,20 @@ Result<Enveloped> open_armour(std::string_view label, std::string_view body) {
     return Enveloped{*kind, std::move(*der)};
 }
 
+// A server keeps in its state: version (u8), signer's certificate (var16), signed object (var24).
+constexpr std::uint8_t kCatalogVersion = 1;
+
+std::optional<std::vector<Enveloped>> open_catalog_file(View file) {
+    if (file.empty() || file[0] != kCatalogVersion) return std::nullopt;
+    Reader reader(file.subspan(1));
+    const View signer = reader.var16(kMaxEnvelopeBytes);
+    const View object = reader.var24(kMaxEnvelopeBytes);
+    const auto kind = kind_of(object);
+    if (!reader.finish("catalog file") || !kind || kind_of(signer) != Kind::certificate) return std::nullopt;
+    return std::vector<Enveloped>{{Kind::certificate, Bytes(signer.begin(), signer.end())},
+                                  {*kind, Bytes(object.begin(), object.end())}};
+}
+
 }  // namespace
 
 std::string_view kind_name(Kind kind) {
@@ -79,6 +93,7 @@ Result<std::vector<Enveloped>> open_envelope(View file) {
         out.push_back({*kind, Bytes(file.begin(), file.end())});
         return out;
     }
+    if (auto pair = open_catalog_file(file)) return std::move(*pair);
     for (;;) {
         const std::size_t begin = text.find(kBegin);
         if (begin == std::string_view::npos) break;

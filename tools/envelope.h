@@ -1,4 +1,5 @@
-// Files of mSSL objects: DER as it travels, or PEM armour around it (mssl-protocol(7), ARMOUR). Pure.
+// Files of mSSL objects: DER as it travels, PEM armour around it (mssl-protocol(7), Files), or a file of a server's catalog,
+// in which the signer's certificate stands before what it signed. Pure.
 #pragma once
 
 #include <string>

@@ -1,7 +1,7 @@
 // mssl publish: asks a server's daemon to hash an object before anybody wants it.
 //
 // POST /publish?url=… or ?file=… (a path of the server's host) on the status address. The answer is lines of JSON while it
-// goes on: {"state", "object", "hashed", "length", "why"}, state one of "hashing", "complete", "failed".
+// goes on: {"url", "state", "hashed", "length", "object"?, "error"?}, state one of "hashing", "published", "failed".
 #include <unistd.h>
 
 #include <cstdio>
@@ -77,8 +77,8 @@ public:
 
     int outcome() {
         progress_.clear();
-        if (last_["state"].text() != "complete") {
-            const std::string_view why = last_["why"].text();
+        if (last_["state"].text() != "published") {
+            const std::string_view why = last_["error"].text();
             complain(options_.what + ": " + (why.empty() ? "the server did not say that it is done" : std::string(why)));
             return kFailed;
         }

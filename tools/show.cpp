@@ -121,8 +121,13 @@ int run(const ShowOptions& options) {
         return kFailed;
     }
     int status = kDone;
+    // Without --signer a certificate that stands before what it signed does: under the realm it is a signer or nothing.
+    Authority with = *authority;
     for (const Enveloped& object : *inside) {
-        const int one = show_one(object, options, *authority, &object == &inside->front());
+        if (options.signer.empty() && object.kind == Kind::certificate)
+            if (Result<Certificate> certificate = Certificate::from_der(object.der); certificate)
+                with.signer = std::move(*certificate);
+        const int one = show_one(object, options, with, &object == &inside->front());
         if (one != kDone) status = one;
     }
     return status;

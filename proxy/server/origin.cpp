@@ -1,8 +1,31 @@
 #include "proxy/server/origin.h"
 
+#include <filesystem>
+
 #include "proxy/server/root_origin.h"
 
 namespace mssl::proxy {
+namespace {
+
+// A path for a URL: what RFC 3986 §2.3 calls unreserved stays, and so does the slash.
+std::string percent_encoded(std::string_view path) {
+    static constexpr char digits[] = "0123456789ABCDEF";
+    std::string out;
+    for (const char signed_c : path) {
+        const auto c = static_cast<unsigned char>(signed_c);
+        const bool alphanumeric = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+        if (alphanumeric || std::string_view("-._~/").find(signed_c) != std::string_view::npos) {
+            out += signed_c;
+        } else {
+            out += '%';
+            out += digits[c >> 4];
+            out += digits[c & 15];
+        }
+    }
+    return out;
+}
+
+}  // namespace
 
 class UrlExchange final : public OriginExchange {
 public:
@@ -111,6 +134,23 @@ std::shared_ptr<const Origin> Origins::find(const Authority& host, std::uint16_t
         if (!same_host && (host.port == 0 || host.port == own_port)) same_host = origin;
     }
     return same_host;
+}
+
+std::string Origins::url_of_file(const std::string& path) const {
+    std::error_code ec;
+    const std::string file = std::filesystem::canonical(path, ec).string();
+    if (ec) return {};
+    for (const auto& origin : list_) {
+        const OriginConfig& config = origin->config();
+        if (config.root.empty()) continue;
+        std::string root = std::filesystem::canonical(config.root, ec).string();
+        if (ec) continue;
+        if (!root.ends_with('/')) root += '/';
+        if (!file.starts_with(root)) continue;
+        return "http://" + config.host + (config.port == 80 ? "" : ":" + std::to_string(config.port)) + "/" +
+               percent_encoded(std::string_view(file).substr(root.size()));
+    }
+    return {};
 }
 
 std::shared_ptr<const Origin> Origins::find_url(std::string_view url, std::string& target) const {

@@ -67,6 +67,9 @@ public:
     // By what Host said (port 0: none): the origin of exactly that host and port, port 80 when there is none. Browsers that speak TLS
     // to us directly name our own port, or none: then the host alone decides. Null when nobody is configured for it.
     std::shared_ptr<const Origin> find(const Authority& host, std::uint16_t own_port) const;
+    // The URL, as applications ask for it, of a file below the root of one of them; empty when there is none. Blocking, but for
+    // local names only.
+    std::string url_of_file(const std::string& path) const;
     // By the beginning of a manifest's URL.
     std::shared_ptr<const Origin> find_url(std::string_view url, std::string& target) const;
 

@@ -37,7 +37,10 @@ public:
         if (ask_) ask_->leave();
     }
 
-    void begin(const std::shared_ptr<const FrontParts>& parts, const std::string& url) {
+    void begin(const std::shared_ptr<const FrontParts>& parts, const std::string& what) {
+        const bool is_file = what.starts_with('/');
+        const std::string url = is_file ? parts->origins->url_of_file(what) : what;
+        if (is_file && url.empty()) return failed("no such file below the root of an [[origin]]");
         const Result<AbsoluteTarget> target = parse_absolute(url);
         if (!target || target->scheme != "http") return failed("not an http:// URL");
         const std::shared_ptr<const Origin> origin = parts->origins->find(target->authority, 0);

@@ -25,7 +25,7 @@ public:
         // One line of JSON without the line break.
         std::string to_json() const;
     };
-    // http://host[:port]/path as applications ask for it. progress runs in loop: at least once, a few times a second while the object is
+    // http://host[:port]/path as applications ask for it, or /path of a file below the root of an origin. progress runs in loop: at least once, a few times a second while the object is
     // hashed, last with complete or failed. Any thread.
     void publish(const std::string& url, Loop& loop, std::function<void(const Progress&)> progress);
 

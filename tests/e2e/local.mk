@@ -14,9 +14,13 @@ EXTRA_DIST += \
 	tests/e2e/run-all \
 	tests/e2e/scene.py \
 	tests/e2e/server-proxy.sh \
+	tests/e2e/tools.tap \
 	$(end_of_list)
 
 # Scripts that need nothing but programs of the system; 77 where one is absent.
 TESTS += \
 	tests/e2e/http-client.sh \
 	tests/e2e/server-proxy.sh
+
+# mssl(1): what needs nginx is skipped without it.
+TESTS += tests/e2e/tools.tap
