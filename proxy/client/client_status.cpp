@@ -26,7 +26,7 @@ std::string transfer_json(const TransferStatus& t) {
     for (const PeerStatus& p : t.peers) {
         JsonText peer;
         peer.put("member", p.member.hex()).put("address", p.address).put("bytes", p.bytes).put("rate", p.rate);
-        peers.item(peer.put("rejected", p.rejected).object());
+        peers.item(peer.put("rejected", p.rejected).put("stalls", p.stalls).object());
     }
     for (const std::string& c : t.cut) cut.item(json_quoted(c));
     json.put("object", t.object.hex()).put("url", t.url).put("state", t.state);

@@ -39,6 +39,7 @@ Fetch::Fetch(Loop& loop, std::shared_ptr<const Membership> self, ServerLink& ser
       housekeeping_(loop, [this] {
           const MonoTime now = loop_->now();
           dial();
+          log_stalls();
           if (download_.have().count() != progress_sent_) send_progress(false);
           if (now >= renew_at_ && server_source_) {
               server_->send(Renew{handle_});
@@ -232,8 +233,20 @@ void Fetch::dial() {
     }
 }
 
+// Who is passed over stays connected and is asked again later; the log names it all the same.
+void Fetch::log_stalls() {
+    for (auto& [member, known] : known_) {
+        if (!known.link) continue;
+        const SourceStats* s = download_.stats(known.link->source());
+        if (s == nullptr || s->stalls <= known.stalls) continue;
+        known.stalls = s->stalls;
+        log::info("peer stalled", {{"peer", member.hex()}, {"why", "passed over: silent, or far slower than others"}});
+    }
+}
+
 void Fetch::close_link(Known& known) {
     if (!known.link) return;
+    known.stalls = 0;
     download_.remove_source(loop_->now(), known.link->source());
     by_source_.erase(known.link->source());
     loop_->dispose(std::move(known.link));
@@ -445,6 +458,7 @@ std::vector<PeerStatus> Fetch::peers() const {
             p.bytes = s->bytes_verified;
             p.rate = s->rate;
             p.rejected = s->blocks_rejected;
+            p.stalls = s->stalls;
         }
         out.push_back(std::move(p));
     }

@@ -57,6 +57,7 @@ private:
         std::unique_ptr<PeerLink> link;
         MonoTime retry_at{};
         Duration backoff{};
+        std::uint32_t stalls = 0;  // of this link, those that were logged
     };
     // ServerLinkUser
     void on_link_up() override;
@@ -77,6 +78,7 @@ private:
     Status take_head(const Bytes& der);
     void on_peers(const Peers& peers);
     void dial();
+    void log_stalls();
     void close_link(Known& known);
     void act();
     void perform(DownloadAction& action);

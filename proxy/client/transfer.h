@@ -43,6 +43,7 @@ struct PeerStatus {
     std::uint64_t bytes = 0;
     double rate = 0;  // bytes a second
     std::uint64_t rejected = 0;
+    std::uint32_t stalls = 0;  // how often it was passed over for being silent or far too slow
 };
 
 struct TransferStatus {
