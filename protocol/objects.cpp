@@ -102,6 +102,7 @@ struct Syntax<Manifest> {
         m.length = r.integer();
         m.block_bytes = static_cast<std::uint32_t>(std::min<std::uint64_t>(r.integer(), UINT32_MAX));
         m.hash = static_cast<HashKind>(r.enumerated(static_cast<std::uint8_t>(HashKind::sha256)));
+        if (m.hash != HashKind::sha256) r.reject(Errc::unsupported, "hash");
         m.access = static_cast<Access>(r.enumerated(static_cast<std::uint8_t>(Access::restricted)));
         m.exchange = static_cast<Exchange>(r.enumerated(static_cast<std::uint8_t>(Exchange::purchase)));
         m.price = r.integer();
@@ -318,16 +319,21 @@ Status check_fields(const std::vector<HeaderField>& fields) {
     std::size_t total = 0;
     for (const HeaderField& f : fields) {
         total += f.name.size() + f.value.size();
-        if (f.name.size() > Manifest::kMaxFieldNameBytes || total > Manifest::kMaxFieldBytes)
-            return fail(Errc::too_large, "header fields");
-        if (!is_token(f.name)) return fail(Errc::malformed, "name of a header field");
-        if (f.value.find_first_of(std::string_view("\r\n\0", 3)) != std::string::npos)
-            return fail(Errc::malformed, "value of a header field");
+        if (total > Manifest::kMaxFieldBytes) return fail(Errc::too_large, "header fields");
+        if (Status status = f.check(); !status) return status;
     }
     return {};
 }
 
 }  // namespace
+
+Status HeaderField::check() const {
+    if (name.size() > Manifest::kMaxFieldNameBytes) return fail(Errc::too_large, "name of a header field");
+    if (!is_token(name)) return fail(Errc::malformed, "name of a header field");
+    if (value.find_first_of(std::string_view("\r\n\0", 3)) != std::string::npos)
+        return fail(Errc::malformed, "value of a header field");
+    return {};
+}
 
 std::uint64_t Head::blocks() const {
     const std::uint64_t per_block = std::max<std::uint64_t>(1, block_bytes / kLeafBytes);

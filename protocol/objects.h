@@ -43,6 +43,9 @@ struct Head {
 struct HeaderField {
     std::string name;   // as the origin wrote it
     std::string value;
+    // The name is a token of at most 255 bytes (else too_large), the value cannot end the field. Every parsed field
+    // has passed it.
+    Status check() const;
     bool operator==(const HeaderField&) const = default;
 };
 

@@ -50,7 +50,8 @@ Bytes encode_resolved(const Resolved& resolved) {
 Result<Resolved> decode_resolved(View body) {
     if (body.size() > kMaxResolvedBytes) return fail(Errc::too_large, "resolved answer");
     Reader r(body);
-    if (r.u8() != kResolvedVersion) return fail(Errc::unsupported, "version of a resolved answer");
+    const std::uint8_t version = r.u8();
+    if (!r.failed() && version != kResolvedVersion) return fail(Errc::unsupported, "version of a resolved answer");
     Resolved out;
     const auto copy = [](View v) { return Bytes(v.begin(), v.end()); };
     out.manifest_der = copy(r.var24(kMaxObjectDer));
@@ -62,7 +63,10 @@ Result<Resolved> decode_resolved(View body) {
     for (std::size_t i = 0; i < n && !r.failed(); ++i) {
         const View name = r.var8(255);
         const View value = r.var16(Manifest::kMaxFieldBytes);
-        out.fields.push_back({std::string(name.begin(), name.end()), std::string(value.begin(), value.end())});
+        if (r.failed()) break;
+        HeaderField field{std::string(name.begin(), name.end()), std::string(value.begin(), value.end())};
+        if (Status s = field.check(); !s) return s.error();
+        out.fields.push_back(std::move(field));
     }
     if (Status s = r.finish("resolved answer"); !s) return s.error();
     return out;
@@ -83,10 +87,11 @@ Result<ResolveField> parse_resolve_field(std::string_view value) {
     ResolveField out;
     bool version = false;
     bool proof = false;
-    while (!value.empty()) {
+    for (bool more = true; more;) {
         const std::size_t semicolon = value.find(';');
         const std::string_view part = trim(value.substr(0, semicolon));
-        value = semicolon == std::string_view::npos ? std::string_view{} : value.substr(semicolon + 1);
+        more = semicolon != std::string_view::npos;
+        if (more) value.remove_prefix(semicolon + 1);
         const std::size_t equals = part.find('=');
         if (equals == std::string_view::npos) return fail(Errc::malformed, "MSSL-Resolve: no '='");
         const std::string_view name = part.substr(0, equals);

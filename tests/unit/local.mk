@@ -49,8 +49,12 @@ tests_unit_unit_tests_SOURCES = \
 	tests/unit/test_tls.cpp \
 	tests/unit/test_tree_builder.cpp \
 	tests/unit/test_upload.cpp \
+	tests/unit/test_vectors.cpp \
+	tests/unit/test_vectors_frame.cpp \
 	tests/unit/tls_fixture.cpp \
 	tests/unit/tls_fixture.h \
+	tests/unit/vectors.cpp \
+	tests/unit/vectors.h \
 	$(end_of_list)
 # So that the C++ compiler links even while the list is empty.
 nodist_EXTRA_tests_unit_unit_tests_SOURCES = none.cpp

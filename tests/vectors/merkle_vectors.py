@@ -28,7 +28,7 @@ def sizes(vectors):
 
 
 def hashes(vectors):
-    for length in (0, 1, 31, 55, 56, 63, 64, 65, LEAF - 1, LEAF):
+    for length in (1, 31, 55, 56, 63, 64, 65, LEAF - 1, LEAF):
         vectors.add("leaf-%d" % length, "leaf", {"length": length}, lambda: {"node": leaf_node(pattern(length))})
     for blocks in (1, 2, 3, 5):
         for delta in (-LEAF - 1, -LEAF, -LEAF + 1, -1, 0):

@@ -7,7 +7,7 @@ import base64
 import binascii
 import re
 
-from mssl_protocol import Der, Refused, TOKEN, peak_level, require
+from mssl_protocol import Der, Refused, TOKEN, require
 
 MAX_BLOCKS = 2**32
 
@@ -72,29 +72,8 @@ def ranges_hold(items):
         items[-1]["first"] + items[-1]["count"] <= MAX_BLOCKS
 
 
-def _read_head_blocks(body, before):
-    value = body.number(8)
-    require(value <= MAX_BLOCKS, "too_large")
-    require(before["block"] < value)
-    return value
-
-
-def _read_mask(body, before):
-    value = body.number(8)
-    require(value < 1 << peak_level(before["block"], before["head_blocks"]))
-    return value
-
-
 def _read_nodes(body, before):
     return [body.take(32) for _ in range(bin(before["mask"]).count("1"))]
-
-
-def _read_bitfield(body, before):
-    value = body.variable(3, 131072)
-    blocks = before["blocks"]
-    require(len(value) == (-(-blocks // 8) if blocks <= 1048576 else 0))
-    require(not value or not blocks % 8 or not value[-1] & (0xff >> blocks % 8))
-    return value
 
 
 u8, u16, u32, u64 = number(1), number(2), number(4), number(8)
@@ -105,10 +84,9 @@ code = number(1, high=18)
 text = variable(2, 512, lambda value: not re.search(rb"[\0-\x1f\x7f]", value))
 certificate = variable(2, 2048)
 object_der = variable(3, 65536)
-head_blocks = (_read_head_blocks, blocks[1])
-mask = (_read_mask, u64[1])
+mask = number(8, high=MAX_BLOCKS - 1)
 nodes = (_read_nodes, b"".join)
-bitfield = (_read_bitfield, variable(3, 131072)[1])
+bitfield = variable(3, 131072)
 payload = (lambda body, _: (require(body.at < len(body.data)), body.rest())[1], lambda value: value)
 handle = [("handle", u32)]
 peers = array(1, 128, [("member", fixed(32)), ("address", fixed(16)), ("port", u16), ("gone", boolean)])
@@ -131,18 +109,18 @@ FRAMES = {
     0x12: ("CLOSE", 6, handle + [("by_provider", boolean), ("code", code)]),
     0x13: ("HAVE", 8198, handle + [("ranges", ranges)]),
     0x14: ("HEAD", 65543, handle + [("head", object_der)]),
-    0x15: ("REQUEST", 25, handle + [("block", u32), ("head_blocks", head_blocks), ("mask", mask),
+    0x15: ("REQUEST", 25, handle + [("block", u32), ("head_blocks", blocks), ("mask", mask),
                                     ("nodes_only", boolean)]),
     0x16: ("CANCEL", 8, handle + [("block", u32)]),
     0x17: ("BLOCK", 1052, handle + [("block", u32), ("length", number(4, high=262144, code="too_large")),
-                                    ("head_blocks", head_blocks), ("mask", mask), ("nodes", nodes)]),
+                                    ("head_blocks", blocks), ("mask", mask), ("nodes", nodes)]),
     0x18: ("DATA", 16380, handle + [("block", u32), ("offset", u32), ("payload", payload)]),
     0x19: ("REFUSE", 9, handle + [("block", u32), ("code", failure)]),
     0x20: ("ANY", 7, handle + [("tokens", number(1, high=64, code="too_large")), ("level", number(1, high=3)),
                                ("with_path", boolean)]),
     0x21: ("ALL_OUT", 4, handle),
     0x22: ("PEERS", 6533, handle + [("peers", peers)]),
-    0x23: ("PROGRESS", 131087, handle + [("have_count", blocks), ("bitfield", variable(3, 131072))]),
+    0x23: ("PROGRESS", 131087, handle + [("have_count", blocks), ("bitfield", bitfield)]),
     0x24: ("RENEW", 4, handle),
     0x25: ("TICKET", 65543, handle + [("ticket", object_der)]),
     0x26: ("REPORT", 37, handle + [("member", fixed(32)), ("code", failure)]),
@@ -223,8 +201,8 @@ def encode_request(member, signer, proof):
 def decode_request(value):
     """The three byte strings of an MSSL-Resolve field; None without them."""
     found = {}
-    for parameter in value.split(b"; "):
-        name, equals, text_value = parameter.partition(b"=")
+    for parameter in value.split(b";"):
+        name, equals, text_value = parameter.strip(b" \t").partition(b"=")
         require(equals and name in (b"v", b"member", b"signer", b"proof") and name not in found)
         found[name] = text_value
     require(b"v" in found)

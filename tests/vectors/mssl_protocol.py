@@ -170,7 +170,7 @@ class Der:
         self.at += n
         return self.data[self.at - n:self.at]
 
-    def content(self, tag, size=None):
+    def content(self, tag, size=None, limit=None):
         require(self.take(1)[0] == tag)
         n = self.take(1)[0]
         if n >= 0x80:
@@ -179,6 +179,8 @@ class Der:
             n = int.from_bytes(octets, "big")
             require(octets[0] != 0 and n >= 0x80)
         value = self.take(n)
+        limit = size if limit is None else limit
+        require(limit is None or n <= limit, "too_large")
         require(size is None or n == size)
         return value
 
@@ -190,7 +192,7 @@ class Der:
         require(value and value[0] < 0x80)
         require(not (len(value) > 1 and value[0] == 0 and value[1] < 0x80))
         number = int.from_bytes(value, "big")
-        require(tag == ENUM or number < 2**64, "too_large")
+        require(number < 2**64, "too_large")
         return number
 
     def enumerated(self, last, first=0):
@@ -199,12 +201,12 @@ class Der:
         return value
 
     def boolean(self):
-        value = self.content(BOOLEAN, 1)
+        value = self.content(BOOLEAN)
         require(value in (b"\x00", b"\xff"))
         return value == b"\xff"
 
-    def text(self):
-        value = self.content(IA5)
+    def text(self, limit):
+        value = self.content(IA5, limit=limit)
         require(all(octet < 0x80 for octet in value))
         return value
 
@@ -288,15 +290,16 @@ def read_ticket(body):
 
 
 def read_manifest(body):
-    m = {"object": body.content(OCTETS, 32), "url": body.text()}
+    m = {"object": body.content(OCTETS, 32), "url": body.text(8192)}
     validator = body.sequence()
-    m["etag"], m["last_modified"] = validator.content(OCTETS), validator.number()
+    m["etag"], m["last_modified"] = validator.content(OCTETS, limit=1024), validator.number()
     validator.end()
     fields = body.sequence()
     m["fields"] = []
     while fields.at < len(fields.data):
+        require(len(m["fields"]) < 64, "too_large")
         field = fields.sequence()
-        m["fields"].append((field.text(), field.content(OCTETS)))
+        m["fields"].append((field.text(255), field.content(OCTETS)))
         field.end()
     m["length"], m["block_size"] = body.number(), body.number()
     m["hash"], m["access"], m["exchange"] = body.enumerated(1, 1), body.enumerated(1), body.enumerated(2)
@@ -314,24 +317,20 @@ READERS = {"manifest": read_manifest, "head": read_head, "ticket": read_ticket}
 
 
 def check_url(url):
-    require(len(url) <= 8192, "too_large")
     require(all(0x21 <= octet <= 0x7e and octet != 0x23 for octet in url))
     match = re.fullmatch(rb"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\]):([1-9][0-9]{0,4})/.*", url)
     require(match and int(match[2]) <= 65535)
 
 
 def check_validator(etag, last_modified):
-    require(len(etag) <= 1024, "too_large")
-    require(last_modified <= 253402300799, "too_large")
+    require(last_modified <= 253402300799)
     require(not etag or re.fullmatch(rb'"[\x21\x23-\x7e\x80-\xff]*"', etag))
     require(etag or last_modified)
 
 
 def check_fields(fields):
-    require(len(fields) <= 64, "too_large")
     require(sum(len(name) + len(value) for name, value in fields) <= 16384, "too_large")
     for name, value in fields:
-        require(len(name) <= 255, "too_large")
         require(TOKEN.fullmatch(name) and not re.search(rb"[\r\n\0]", value))
 
 

@@ -279,6 +279,7 @@ def manifests():
     vectors.element("url-utf8", 1, der(12, usual["url"]))
     validator(vectors)
     header_fields(vectors)
+    two_faults(vectors)
     for length in (0, 1, 2**26, 2**26 + 1, 2**27 + 1, 2**48):
         vectors.good("length-%d" % length, length=length, block_size=block_size(length))
     for length in (2**48 + 1, 2**64 - 1):
@@ -296,6 +297,31 @@ def manifests():
     vectors.wrong("same-times", not_after=NOON)
     vectors.wrong("turned-times", not_after=NOON - 1)
     return vectors
+
+
+def two_faults(vectors):
+    """What is refused twice: the order of the checks."""
+    long_url = der(IA5, b"http://a:80/" + b"x" * 8181)
+    behind = {"hash": (6, der_number(ENUM, 2)), "url": (1, long_url), "price": (9, der(INTEGER, b"\1" + bytes(8))),
+              "etag": (2, der(SEQUENCE, der(OCTETS, b'"' + b"e" * 1024 + b'"') + der_number(INTEGER, 0))),
+              "fields": (3, der(SEQUENCE, der(SEQUENCE, der(IA5, b"X") + der(OCTETS, b"")) * 65)),
+              "name": (3, der(SEQUENCE, der(SEQUENCE, der(IA5, b"X" * 256) + der(OCTETS, b"")))),
+              "access-length": (7, der(ENUM, b"\1" + bytes(8))), "object": (0, der(OCTETS, bytes(33))),
+              "together": (3, der(SEQUENCE, der(SEQUENCE, der(IA5, b"X") + der(OCTETS, bytes(16384))))),
+              "modified": (2, der(SEQUENCE, der(OCTETS, b"") + der_number(INTEGER, LATEST + 1)))}
+    for name, (index, element) in behind.items():
+        parts = list(vectors.elements)
+        parts[index] = element
+        vectors.body("two-element-more-" + name, b"".join(parts) + der(INTEGER, b"\0"))
+    for name, changes in {"access-url": {"access": 2, "url": b"x"}, "hash-validator": {"hash": 2, "etag": b""},
+                          "length-hash": {"length": 2**48 + 1, "hash": 2}, "exchange-times": {"exchange": 3, "not_after": NOON},
+                          "url-etag": {"url": b"x", "etag": b'"' + b"e" * 1024 + b'"'},
+                          "etag-url": {"etag": b"x", "url": b"http://a:80/" + b"x" * 8181},
+                          "fields-url": {"fields": [(b"X", b"")] * 65, "url": b"x"},
+                          "length-url": {"length": 2**48 + 1, "url": b"x"},
+                          "length-fields": {"length": 2**48 + 1, "fields": [(b"A B", b"")]},
+                          "times-length": {"not_after": NOON, "length": 2**48 + 1}}.items():
+        vectors.wrong("two-" + name, **changes)
 
 
 def validator(vectors):
