@@ -73,6 +73,8 @@ void Fetch::update(const Resolution& resolution) {
         ticket_ = resolution.ticket;
         for (auto& [_, known] : known_)
             if (known.link) known.link->renew(ticket_->der, signer_.to_der());
+        // The server may have closed the handle over the old one.
+        if (!server_source_ && server_->up()) on_link_up();
     }
     if (Status s = take_head(resolution.head->der); !s) fail(s.error());
 }

@@ -89,7 +89,7 @@ Status PeerLink::on_frame(ControlFrame frame) {
         user_->on_peer_open(*this, *have);
         return {};
     }
-    if (const auto* close = std::get_if<Close>(&frame)) return fail(close->code, "the peer closed the object");
+    if (std::holds_alternative<Close>(frame)) return fail(Errc::closed, "the peer closed the object");
     // Peers that want to download from here come on a connection of their own.
     if (std::holds_alternative<Open>(frame)) return fail(Errc::unsupported, "OPEN on an outgoing connection");
     if (state_ != State::open) return fail(Errc::unexpected, "before OPENED");
@@ -108,7 +108,9 @@ void PeerLink::on_rtt(Duration rtt) { user_->on_peer_rtt(*this, rtt); }
 void PeerLink::on_closed(const Error& why) {
     state_ = State::closed;
     ping_.stop();
-    user_->on_peer_closed(*this, why);
+    // What the peer says of us is no fault of its own.
+    const bool said = wire_->session().peer_error().has_value();
+    user_->on_peer_closed(*this, said ? fail(Errc::closed, why.detail) : why);
 }
 
 }  // namespace mssl::proxy

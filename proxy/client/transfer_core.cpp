@@ -109,7 +109,11 @@ void Transfer::read(ReaderId id, BlockIndex block, ReadDone done) {
             }
             // The store lost it (the disk broke, somebody truncated the file): it is fetched again.
             self->lose_store(data.error());
-            if (self->state_ != State::fetching) return done(data.error());
+            if (self->state_ != State::fetching) {
+                // The next reader begins anew, with what the store still vouches for.
+                if (self->state_ == State::seeding) self->close();
+                return done(data.error());
+            }
             self->fetch_->forget(block);
             self->read(id, block, done);
         });
