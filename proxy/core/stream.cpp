@@ -291,7 +291,8 @@ struct Stream::Impl final : Disposable {
     // ── reading and writing ──
 
     Result<std::size_t> read(MutableView into) {
-        if (state != State::open) return error ? *error : fail(state == State::closed ? Errc::closed : Errc::again);
+        const bool readable_still = state == State::open || (state == State::closed && write_failed && fd);
+        if (!readable_still) return error ? *error : fail(state == State::closed ? Errc::closed : Errc::again);
         if (eof) return error ? *error : fail(Errc::closed);
         if (into.empty()) return fail(Errc::again);
         return ssl ? read_tls(into) : read_tcp(into);
@@ -353,6 +354,8 @@ struct Stream::Impl final : Disposable {
         } else if (n.code() == Errc::again) {
             want_write = true;
             update();
+        } else {
+            write_failed = true;
         }
         return n;
     }
@@ -540,6 +543,7 @@ struct Stream::Impl final : Disposable {
     bool want_read = false, want_write = false;
     bool read_wants_write = false, write_wants_read = false, handshake_wants_write = false;
     bool eof = false;
+    bool write_failed = false;
 };
 
 Stream::Stream() = default;

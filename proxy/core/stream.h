@@ -54,7 +54,8 @@ public:
     ~Stream() override;
 
     // > 0 bytes; Errors: again, closed (orderly: FIN, and for TLS close_notify), reset, truncated (FIN without
-    // close_notify). All but the first two come to on_error as well.
+    // close_notify). All but the first two come to on_error as well. After a write that failed, also inside on_error, what
+    // came before can still be read: who refuses input has often answered it (RFC 9112 §9.5).
     Result<std::size_t> read(MutableView into);
     // > 0 bytes taken (all of them or a prefix); Error again: want_write(true) is set, and on_writable comes once it may
     // go on, with the same bytes first (SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER is set). For TLS pass at most 16,384 bytes to make one record.

@@ -402,6 +402,21 @@ Test(stream, tells_an_error_found_in_a_call_through_the_loop) {
     cr_assert(p.client.error->code == Errc::reset);
 }
 
+Test(stream, an_answer_that_came_before_input_was_refused_can_still_be_read) {
+    Pair p(false);
+    p.client.to_send = std::string(64 << 20, 'x');
+    p.client.when_open = [&] { p.client.stream->want_write(true); };  // busy sending: it does not look
+    p.client.when_error = [&] { p.client.drain(); };
+    p.connect();
+    {
+        const Fd other = p.take();
+        cr_assert(turn_until(p.loop, [&] { return p.client.sent > 0; }));
+        cr_assert_eq(send(other.get(), "no", 2, MSG_NOSIGNAL), 2);
+    }  // closed with unread input: a reset follows the answer
+    cr_assert(turn_until(p.loop, [&] { return p.client.error.has_value(); }));
+    cr_assert_eq(p.client.received, "no");
+}
+
 Test(stream, refuses_to_write_after_finish) {
     Pair p(true);
     cr_assert(p.both_open());
