@@ -5,6 +5,7 @@
 #include <deque>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -21,11 +22,12 @@ public:
 
     // From any thread. Jobs of one pool run in any order and in parallel.
     void submit(std::function<void()> job);
-    // Runs job in the pool, then done(its result) in loop.
+    // Runs job in the pool, then done(its result) in loop. What job holds is let go of before that.
     template <class F, class D>
     void submit(Loop& loop, F job, D done) {
-        submit([&loop, job = std::move(job), done = std::move(done)]() mutable {
-            auto result = std::make_shared<decltype(job())>(job());
+        submit([&loop, job = std::optional<F>(std::move(job)), done = std::move(done)]() mutable {
+            auto result = std::make_shared<decltype((*job)())>((*job)());
+            job.reset();
             loop.post([result, done = std::move(done)]() mutable { done(std::move(*result)); });
         });
     }
