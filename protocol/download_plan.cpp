@@ -254,15 +254,16 @@ void Download::Impl::check_source(MonoTime now, Source& s) {
     }
     // What has begun may still win; what has not is free for others at once. Where nobody else has it, it stays.
     std::vector<BlockIndex> move;
-    for (const auto& [b, a] : s.asked) {
-        const bool elsewhere = std::any_of(sources.begin(), sources.end(), [&](const auto& o) {
-            return o.first != s.id && !o.second.cut && !o.second.stalled && can_ask(now, o.second, BlockIndex{b});
+    const auto elsewhere = [&](BlockIndex b) {
+        return std::any_of(sources.begin(), sources.end(), [&](const auto& o) {
+            return o.first != s.id && !o.second.cut && !o.second.stalled && can_ask(now, o.second, b);
         });
-        if (elsewhere && !a.begun) {
+    };
+    for (const auto& [b, a] : s.asked) {
+        if (!a.begun && elsewhere(BlockIndex{b}))
             move.push_back(BlockIndex{b});
-        } else {
+        else
             slow.insert(b);
-        }
     }
     for (const auto& [b, in] : s.incoming)
         if (!in.discard) slow.insert(b);
@@ -302,11 +303,7 @@ void Download::tick(MonoTime now) {
     d.latest = d.ticked = now;
     d.find_stalled(now);
     for (auto& [id, s] : d.sources)
-        std::erase_if(s.refused, [&](const auto& r) {
-            if (now < r.second) return false;
-            s.dry = false;
-            return true;
-        });
+        if (std::erase_if(s.refused, [now](const auto& r) { return r.second <= now; }) != 0) s.dry = false;
     d.plan(now);
 }
 
