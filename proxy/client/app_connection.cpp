@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "proxy/client/app_connections.h"
 #include "proxy/client/forward.h"
 #include "proxy/client/tunnel.h"
 #include "proxy/core/log.h"
@@ -10,8 +11,6 @@
 namespace mssl::proxy {
 namespace {
 
-// Read ahead of what is taken: a piece of content, or pipelined requests that wait unread.
-constexpr std::size_t kInputBytes = 64 * 1024;
 constexpr int kReadsAtOnce = 16;
 // Output waiting over this: the relay is asked to stop until half of it is gone.
 constexpr std::size_t kMaxOutput = 256 * 1024;
@@ -52,8 +51,8 @@ AppConnection::~AppConnection() {
 }
 
 void AppConnection::drain() {
-    keep_alive_ = false;
-    if (state_ == State::waiting && !parser_.mid_message() && in_begin_ == in_end_) finish();
+    turn_.keep_alive = false;
+    if (state_ == State::waiting && !in_.parser().mid_message() && in_.empty()) finish();
 }
 
 // ── The application's bytes ──
@@ -63,37 +62,14 @@ void AppConnection::on_open() {
 }
 
 void AppConnection::on_readable() {
-    for (int i = 0; i < kReadsAtOnce && !over(); ++i) {
-        const std::size_t had = in_end_ - in_begin_;
-        read_input();
-        if (over()) return;
-        const bool more = in_end_ - in_begin_ > had;
-        pump();
-        if (!more || in_ended_) return;
-    }
-}
-
-// At most one read.
-void AppConnection::read_input() {
-    if (in_ended_ || state_ == State::ending) return;
-    if (in_.empty()) in_.resize(kInputBytes);
-    if (in_begin_ != 0) {
-        std::copy(in_.begin() + static_cast<std::ptrdiff_t>(in_begin_), in_.begin() + static_cast<std::ptrdiff_t>(in_end_),
-                  in_.begin());
-        in_end_ -= in_begin_;
-        in_begin_ = 0;
-    }
-    if (in_end_ == in_.size()) return;
-    const Result<std::size_t> n = stream_->read(MutableView(in_).subspan(in_end_));
-    if (n) {
-        in_end_ += *n;
-        read_at_ = loop_->now();
-    } else if (n.code() == Errc::closed) {
+    for (int i = 0; i < kReadsAtOnce && !over() && state_ != State::ending; ++i) {
+        const AppInput::Came came = in_.read(*stream_);
+        if (came == AppInput::Came::bytes) read_at_ = loop_->now();
         // Of this direction alone: who asked and then ended still wants the answers.
-        in_ended_ = true;
-        wrote_at_ = loop_->now();
+        if (came == AppInput::Came::end) wrote_at_ = loop_->now();
+        pump();
+        if (came != AppInput::Came::bytes) return;
     }
-    // again; or on_error comes.
 }
 
 void AppConnection::pump() {
@@ -117,24 +93,20 @@ bool AppConnection::step() {
     case State::ending:
     case State::over: return false;
     case State::answering:
-        if (answer_over_) return after_answer();
-        if (request_over_ || request_paused_) return false;
+        if (turn_.answer_over) return after_answer();
+        if (turn_.request_over || turn_.request_paused) return false;
         break;
     case State::waiting: break;
     }
-    const View input = View(in_).subspan(in_begin_, in_end_ - in_begin_);
-    std::size_t used = 0;
-    const bool at_end = input.empty() && in_ended_;
-    const Result<HttpEvent> event = at_end ? parser_.end() : parser_.feed(input, used);
-    in_begin_ += used;
-    return take_event(event, at_end);
+    const bool at_end = in_.at_end();
+    return take_event(in_.next(), at_end);
 }
 
 bool AppConnection::take_event(const Result<HttpEvent>& event, bool at_end) {
     if (!event) {
         if (state_ == State::answering) {
             // What was forwarded of the content must not look whole.
-            if (head_sent_ || at_end) return abort(), false;
+            if (turn_.head_sent || at_end) return abort(), false;
             refuse(400, "malformed content: " + event.error().detail);
             return true;
         }
@@ -146,7 +118,7 @@ bool AppConnection::take_event(const Result<HttpEvent>& event, bool at_end) {
     case HttpEvent::need_more:
         if (at_end && state_ == State::waiting) finish();
         if (at_end && state_ == State::answering) abort();
-        if (!over() && state_ == State::waiting && parser_.mid_message() && !std::exchange(in_head_, true))
+        if (!over() && state_ == State::waiting && in_.parser().mid_message() && !std::exchange(in_head_, true))
             head_since_ = loop_->now();
         return false;
     case HttpEvent::head:
@@ -154,68 +126,58 @@ bool AppConnection::take_event(const Result<HttpEvent>& event, bool at_end) {
         begin_request();
         return true;
     case HttpEvent::body:
-        if (answering_) request_paused_ = !answering_->request_body(parser_.body());
+        if (answering_) turn_.request_paused = !answering_->request_body(in_.parser().body());
         return true;
     case HttpEvent::complete:
-        request_over_ = true;
+        turn_.request_over = true;
         if (answering_) answering_->request_end();
         return true;
     case HttpEvent::upgraded:
         // After CONNECT's head: its bytes wait for the tunnel.
-        request_paused_ = true;
+        turn_.request_paused = true;
         return false;
     }
     return false;
 }
 
 bool AppConnection::step_tunnel() {
-    if (answer_over_ && request_over_) {
+    if (turn_.answer_over && turn_.request_over) {
         flush();
-        if (!over() && out_at_ == out_.size()) {
+        if (!over() && out_.empty()) {
             log_answer("ended");
             close();
         }
         return false;
     }
-    if (request_paused_ || request_over_) return false;
-    if (in_begin_ != in_end_) {
-        const View piece = View(in_).subspan(in_begin_, in_end_ - in_begin_);
-        in_begin_ = in_end_;
-        request_paused_ = !answering_->request_body(piece);
+    if (turn_.request_paused || turn_.request_over) return false;
+    if (!in_.empty()) {
+        turn_.request_paused = !answering_->request_body(in_.take_all());
         return true;
     }
-    if (!in_ended_) return false;
-    request_over_ = true;
+    if (!in_.ended()) return false;
+    turn_.request_over = true;
     answering_->request_end();
     return true;
 }
 
 void AppConnection::request_room() {
-    request_paused_ = false;
+    turn_.request_paused = false;
     pump();
 }
 
 // ── A request ──
 
 void AppConnection::begin_request() {
-    request_ = parser_.request();
+    turn_ = {};
+    turn_.request = in_.parser().request();
+    turn_.target = turn_.request.target;
     state_ = State::answering;
-    request_over_ = request_paused_ = false;
-    head_sent_ = answer_over_ = starved_ = false;
-    status_ = 0;
-    body_bytes_ = 0;
-    how_ = "refused";
-    authority_ = {};
-    target_ = request_.target;
-    keep_alive_ = request_.keep_alive && !all_->draining_;
+    turn_.keep_alive = turn_.request.keep_alive && !all_->draining_;
     read_at_ = wrote_at_ = loop_->now();
     add(loop_->counters().requests);
 
-    if (request_.body == BodyKind::none && request_.method != "CONNECT") {
-        std::size_t used = 0;
-        const Result<HttpEvent> end = parser_.feed({}, used);
-        request_over_ = end && *end == HttpEvent::complete;
-    }
+    if (turn_.request.body == BodyKind::none && turn_.request.method != "CONNECT")
+        turn_.request_over = in_.ends_without_content();
     if (mode_ == InterceptConfig::Mode::redirect) {
         if (!destination_)
             return refuse(400, "this port takes redirected connections alone, and this one came straight to it");
@@ -224,15 +186,15 @@ void AppConnection::begin_request() {
                                "that msslproxy runs as");
     }
     std::variant<Wish, Refusal> judged = mode_ == InterceptConfig::Mode::redirect
-                                             ? judge_redirected_request(request_, *destination_)
-                                             : judge_proxy_request(request_);
+                                             ? judge_redirected_request(turn_.request, *destination_)
+                                             : judge_proxy_request(turn_.request);
     if (const Refusal* refusal = std::get_if<Refusal>(&judged)) return refuse(refusal->status, refusal->text);
     begin_exchange(std::move(std::get<Wish>(judged)));
 }
 
 void AppConnection::begin_exchange(Wish wish) {
-    authority_ = wish.authority;
-    target_ = wish.target;
+    turn_.authority = wish.authority;
+    turn_.target = wish.target;
     switch (wish.kind) {
     case Wish::Kind::tunnel:
         answering_ = std::make_unique<Tunnel>(static_cast<AnswerPort&>(*this), *loop_, all_->runtime_.workers,
@@ -240,8 +202,8 @@ void AppConnection::begin_exchange(Wish wish) {
         answering_->begin();
         return;
     case Wish::Kind::answer:
-        how_ = "answered";
-        if (request_.method == "TRACE") return refuse(405, "TRACE ends here");
+        turn_.how = "answered";
+        if (turn_.request.method == "TRACE") return refuse(405, "TRACE ends here");
         answer_text(200, "");
         return;
     case Wish::Kind::exchange: break;
@@ -256,7 +218,7 @@ void AppConnection::begin_exchange(Wish wish) {
 void AppConnection::check_host(Wish wish, std::shared_ptr<Site> site) {
     if (wish.authority.port != destination_->port()) return begin_relay(std::move(wish), nullptr);
     if (wish.authority.host == checked_host_) return begin_relay(std::move(wish), std::move(site));
-    request_paused_ = true;
+    turn_.request_paused = true;
     const std::string host = wish.authority.host;
     resolve_name(all_->runtime_.workers, *loop_, without_brackets(host), wish.authority.port,
                  [this, alive = std::weak_ptr<bool>(alive_), wish = std::move(wish), site = std::move(site)](
@@ -269,7 +231,7 @@ void AppConnection::check_host(Wish wish, std::shared_ptr<Site> site) {
                                    {{"host", wish.authority.host}, {"destination", destination_->to_string()}});
                          site = nullptr;
                      }
-                     request_paused_ = false;
+                     turn_.request_paused = false;
                      begin_relay(std::move(wish), std::move(site));
                      pump();
                  });
@@ -278,9 +240,9 @@ void AppConnection::check_host(Wish wish, std::shared_ptr<Site> site) {
 void AppConnection::begin_relay(Wish wish, std::shared_ptr<Site> site) {
     RelayPlan plan;
     plan.via = mode_ == InterceptConfig::Mode::http_proxy;
-    plan.request = forward_request(request_, std::move(wish.target), wish.host, plan.via);
+    plan.request = forward_request(turn_.request, std::move(wish.target), wish.host, plan.via);
     plan.authority = wish.authority;
-    plan.site = site_ = std::move(site);
+    plan.site = turn_.site = std::move(site);
     plan.origin.host = without_brackets(wish.authority.host);
     plan.origin.port = wish.authority.port;
     if (destination_) {
@@ -297,33 +259,33 @@ void AppConnection::begin_relay(Wish wish, std::shared_ptr<Site> site) {
 // ── A relayed answer ──
 
 void AppConnection::answer_head(ResponseHead head) {
-    if (state_ != State::answering || head_sent_) return;
+    if (state_ != State::answering || turn_.head_sent) return;
     if (head.status < 200 && head.status != 101) {
-        if (request_.minor == 0) return;  // RFC 9110 §15.2
+        if (turn_.request.minor == 0) return;  // RFC 9110 §15.2
         head.body = BodyKind::none;
         head.keep_alive = true;
         head.minor = 1;
         return queue(as_view(serialize(head)));
     }
-    head_sent_ = true;
-    status_ = head.status;
-    const bool connected = request_.method == "CONNECT" && head.status < 300;
+    turn_.head_sent = true;
+    turn_.status = head.status;
+    const bool connected = turn_.request.method == "CONNECT" && head.status < 300;
     // An answer before the whole request: what is left of it is not waited for.
-    if (!request_over_) keep_alive_ = false;
+    if (!turn_.request_over) turn_.keep_alive = false;
     if (head.body == BodyKind::chunked || head.body == BodyKind::until_close)
-        head.body = request_.minor == 0 ? BodyKind::until_close : BodyKind::chunked;
-    if (head.body == BodyKind::until_close) keep_alive_ = false;
+        head.body = turn_.request.minor == 0 ? BodyKind::until_close : BodyKind::chunked;
+    if (head.body == BodyKind::until_close) turn_.keep_alive = false;
     // Our own version (RFC 9110 §2.5), but for an HTTP/1.0 application that asked for keep-alive and must see it granted.
-    head.minor = request_.minor == 0 && keep_alive_ ? 0 : 1;
-    head.keep_alive = head.status == 101 || connected || keep_alive_;
-    body_ = BodyWriter(head.body, head.length);
+    head.minor = turn_.request.minor == 0 && turn_.keep_alive ? 0 : 1;
+    head.keep_alive = head.status == 101 || connected || turn_.keep_alive;
+    turn_.body = BodyWriter(head.body, head.length);
     queue(as_view(serialize(head, true)));
 }
 
 bool AppConnection::answer_body(View piece) {
     if (state_ != State::tunnel) {
-        if (state_ != State::answering || !head_sent_) return true;
-        const Result<BodyWriter::Frame> frame = body_.frame(piece.size());
+        if (state_ != State::answering || !turn_.head_sent) return true;
+        const Result<BodyWriter::Frame> frame = turn_.body.frame(piece.size());
         if (!frame) return answer_broken(frame.error()), false;
         queue(as_view(frame->before));
         queue(piece);
@@ -331,24 +293,24 @@ bool AppConnection::answer_body(View piece) {
     } else {
         queue(piece);
     }
-    body_bytes_ += piece.size();
+    turn_.body_bytes += piece.size();
     if (over()) return false;
-    starved_ = out_.size() - out_at_ > kMaxOutput;
-    return !starved_;
+    turn_.starved = out_.waiting() > kMaxOutput;
+    return !turn_.starved;
 }
 
 void AppConnection::answer_end() {
     if (state_ == State::tunnel) {
-        answer_over_ = true;
+        turn_.answer_over = true;
         read_at_ = loop_->now();
         flush();
         return pump();
     }
-    if (state_ != State::answering || answer_over_) return;
-    const Result<std::string_view> last = body_.end();
+    if (state_ != State::answering || turn_.answer_over) return;
+    const Result<std::string_view> last = turn_.body.end();
     if (!last) return answer_broken(last.error());
     queue(as_view(*last));
-    answer_over_ = true;
+    turn_.answer_over = true;
     pump();
 }
 
@@ -360,14 +322,14 @@ void AppConnection::answer_broken(const Error& why) {
 
 void AppConnection::answer_failed(std::uint16_t status, std::string_view text, const Error& why) {
     if (state_ != State::answering) return;
-    if (head_sent_) return answer_broken(why);
+    if (turn_.head_sent) return answer_broken(why);
     answer_text(status, text);
 }
 
 void AppConnection::answer_tunnel() {
     if (state_ != State::answering) return;
     state_ = State::tunnel;
-    request_over_ = request_paused_ = answer_over_ = false;
+    turn_.request_over = turn_.request_paused = turn_.answer_over = false;
     pump();
 }
 
@@ -375,15 +337,10 @@ void AppConnection::answer_tunnel() {
 void AppConnection::refuse(std::uint16_t status, std::string_view text) {
     add(loop_->counters().requests_refused);
     if (state_ == State::waiting) {  // no head was understood
-        request_ = {};
-        authority_ = {};
-        target_.clear();
+        turn_ = {};
         state_ = State::answering;
-        head_sent_ = answer_over_ = false;
-        body_bytes_ = 0;
-        how_ = "refused";
     }
-    keep_alive_ = false;
+    turn_.keep_alive = false;
     drop_answer();
     answer_text(status, text);
 }
@@ -396,11 +353,11 @@ void AppConnection::answer_text(std::uint16_t status, std::string_view text) {
     if (!body.empty()) head.fields.add("Content-Type", "text/plain; charset=utf-8");
     head.body = BodyKind::length;
     head.length = body.size();
-    if (request_.method == "HEAD") {
+    if (turn_.request.method == "HEAD") {
         head.body = BodyKind::none;
         head.fields.add("Content-Length", std::to_string(body.size()));
     }
-    if (request_.method == "CONNECT") keep_alive_ = false;
+    if (turn_.request.method == "CONNECT") turn_.keep_alive = false;
     const bool with_content = head.body == BodyKind::length;
     answer_head(std::move(head));
     if (with_content && !body.empty()) answer_body(as_view(body));
@@ -410,9 +367,9 @@ void AppConnection::answer_text(std::uint16_t status, std::string_view text) {
 // ── A shared answer ──
 
 void AppConnection::answer_shared(Resolution resolution) {
-    how_ = "shared";
+    turn_.how = "shared";
     auto kept = std::make_shared<Resolution>(std::move(resolution));
-    all_->transfers_->join(site_, *kept, *loop_,
+    all_->transfers_->join(turn_.site, *kept, *loop_,
                            [this, alive = std::weak_ptr<bool>(alive_), kept](Result<std::unique_ptr<TransferReader>> reader) {
                                if (!alive.expired() && state_ == State::answering) begin_delivery(*kept, std::move(reader));
                            });
@@ -421,19 +378,19 @@ void AppConnection::answer_shared(Resolution resolution) {
 void AppConnection::begin_delivery(const Resolution& resolution, Result<std::unique_ptr<TransferReader>> reader) {
     if (!reader) return delivery_failed(reader.error());
     // An answer that does not say keep-alive is none to HTTP/1.0.
-    if (request_.minor == 0) keep_alive_ = false;
+    if (turn_.request.minor == 0) turn_.keep_alive = false;
     const std::string via = mode_ == InterceptConfig::Mode::http_proxy ? "1.1 " + std::string(kViaName) : std::string{};
     delivery_ = std::make_unique<DeliveryHold>();
-    delivery_->delivery = std::make_unique<Delivery>(*loop_, request_, resolution, std::move(*reader), keep_alive_, via, [this] {
+    delivery_->delivery = std::make_unique<Delivery>(*loop_, turn_.request, resolution, std::move(*reader), turn_.keep_alive, via, [this] {
         pump_delivery();
     });
-    status_ = delivery_->delivery->status();
+    turn_.status = delivery_->delivery->status();
     pump_delivery();
 }
 
 void AppConnection::delivery_failed(const Error& why) {
     if (delivery_) loop_->dispose(std::move(delivery_));
-    if (relay_ == nullptr || head_sent_) return answer_broken(why);
+    if (relay_ == nullptr || turn_.head_sent) return answer_broken(why);
     relay_->fall_back(why);
 }
 
@@ -446,22 +403,22 @@ void AppConnection::pump_delivery() {
         case Delivery::Next::broken: {
             const Error why = d.error().value_or(fail(Errc::internal, "delivery"));
             if (d.untouched()) return delivery_failed(why);
-            body_bytes_ = d.body_bytes();
+            turn_.body_bytes = d.body_bytes();
             return answer_broken(why);
         }
         case Delivery::Next::done:
-            body_bytes_ = d.body_bytes();
+            turn_.body_bytes = d.body_bytes();
             add(loop_->counters().requests_shared);
             loop_->dispose(std::move(delivery_));
-            head_sent_ = answer_over_ = true;
+            turn_.head_sent = turn_.answer_over = true;
             pump();
             return;
         case Delivery::Next::piece: {
             // Something of ours first (a 100 that was relayed).
-            if (out_at_ != out_.size()) return stream_->want_write(true);
+            if (!out_.empty()) return stream_->want_write(true);
             const Result<std::size_t> n = stream_->write(d.piece());
             if (!n) return;  // want_write is set, or on_error comes
-            head_sent_ = true;
+            turn_.head_sent = true;
             wrote_at_ = loop_->now();
             written += *n;
             d.consumed(*n);
@@ -479,42 +436,26 @@ bool AppConnection::after_answer() {
     drop_answer();
     flush();
     if (over()) return false;
-    if (!keep_alive_ || !request_over_ || all_->draining_) {
+    if (!turn_.keep_alive || !turn_.request_over || all_->draining_) {
         finish();
         return false;
     }
     state_ = State::waiting;
     read_at_ = loop_->now();
-    if (in_begin_ == in_end_) in_ = {}, in_begin_ = in_end_ = 0;  // an idle connection holds no buffer
+    in_.release();
     return true;
 }
 
 void AppConnection::queue(View bytes) {
-    if (over()) return;
-    while (out_at_ == out_.size() && !bytes.empty()) {
-        const Result<std::size_t> n = stream_->write(bytes);
-        if (!n) break;
-        wrote_at_ = loop_->now();
-        bytes = bytes.subspan(*n);
-    }
-    if (out_at_ == out_.size()) out_.clear(), out_at_ = 0;
-    out_.insert(out_.end(), bytes.begin(), bytes.end());
-    if (!out_.empty()) stream_->want_write(true);
+    if (!over() && out_.put(*stream_, bytes)) wrote_at_ = loop_->now();
 }
 
 void AppConnection::flush() {
-    while (!over() && out_at_ != out_.size()) {
-        const Result<std::size_t> n = stream_->write(View(out_).subspan(out_at_));
-        if (!n) return;
-        wrote_at_ = loop_->now();
-        out_at_ += *n;
-    }
     if (over()) return;
-    out_.clear();
-    out_at_ = 0;
-    stream_->want_write(false);
+    if (out_.flush(*stream_)) wrote_at_ = loop_->now();
+    if (!out_.empty()) return;
     if (state_ == State::ending) close();
-    else if (state_ == State::tunnel && answer_over_) stream_->finish();
+    else if (state_ == State::tunnel && turn_.answer_over) stream_->finish();
 }
 
 void AppConnection::on_writable() {
@@ -522,8 +463,8 @@ void AppConnection::on_writable() {
     flush();
     if (over()) return;
     if (delivery_) return pump_delivery();
-    if (starved_ && out_.size() - out_at_ <= kMaxOutput / 2) {
-        starved_ = false;
+    if (turn_.starved && out_.waiting() <= kMaxOutput / 2) {
+        turn_.starved = false;
         if (answering_) answering_->room();
     }
     if (!over()) pump();
@@ -570,13 +511,13 @@ void AppConnection::drop_answer() {
 }
 
 void AppConnection::update_interest() {
-    stream_->want_read(!in_ended_ && state_ != State::ending && (in_.empty() || in_end_ - in_begin_ < in_.size()));
+    stream_->want_read(!in_.ended() && state_ != State::ending && !in_.full());
 }
 
 void AppConnection::tick() {
     tick_.start(kTick);
     const MonoTime now = loop_->now();
-    const bool pending = out_at_ != out_.size() || delivery_ != nullptr;
+    const bool pending = !out_.empty() || delivery_ != nullptr;
     switch (state_) {
     case State::waiting:
         if (in_head_) {
@@ -590,17 +531,17 @@ void AppConnection::tick() {
         }
         return;
     case State::answering:
-        if (delivery_ && in_ended_ && now - wrote_at_ > kGoneTime) return on_error(fail(Errc::closed, "ended its direction"));
-        if (out_at_ != out_.size() && now - wrote_at_ > kStalledTime)
+        if (delivery_ && in_.ended() && now - wrote_at_ > kGoneTime) return on_error(fail(Errc::closed, "ended its direction"));
+        if (!out_.empty() && now - wrote_at_ > kStalledTime)
             return answer_broken(fail(Errc::timed_out, "the application reads nothing"));
-        if (!request_over_ && !request_paused_ && !pending && now - read_at_ > kContentTime && answering_) {
-            if (head_sent_) return answer_broken(fail(Errc::timed_out, "content of the request"));
+        if (!turn_.request_over && !turn_.request_paused && !pending && now - read_at_ > kContentTime && answering_) {
+            if (turn_.head_sent) return answer_broken(fail(Errc::timed_out, "content of the request"));
             refuse(408, "the content of the request took too long to arrive");
             pump();
         }
         return;
     case State::tunnel:
-        if ((answer_over_ || request_over_) && now - std::max(read_at_, wrote_at_) > kHalfTunnelTime) abort();
+        if ((turn_.answer_over || turn_.request_over) && now - std::max(read_at_, wrote_at_) > kHalfTunnelTime) abort();
         return;
     case State::ending:
         if (now - wrote_at_ > kStalledTime) abort();
@@ -610,52 +551,14 @@ void AppConnection::tick() {
 }
 
 void AppConnection::log_answer(std::string_view end) {
-    if (how_ == "relayed") add(loop_->counters().requests_relayed);
-    const std::string url = authority_.host.empty() ? log::redact(target_) : url_for_log(authority_, target_);
-    log::info("answer", {{"method", request_.method},
+    if (turn_.how == "relayed") add(loop_->counters().requests_relayed);
+    const std::string url = turn_.authority.host.empty() ? log::redact(turn_.target) : url_for_log(turn_.authority, turn_.target);
+    log::info("answer", {{"method", turn_.request.method},
                          {"url", url},
-                         {"status", status_},
-                         {"bytes", delivery_ ? delivery_->delivery->body_bytes() : body_bytes_},
-                         {"how", how_},
+                         {"status", turn_.status},
+                         {"bytes", delivery_ ? delivery_->delivery->body_bytes() : turn_.body_bytes},
+                         {"how", turn_.how},
                          {"end", end}});
-}
-
-// ── All of a loop ──
-
-AppConnections::AppConnections(Runtime& runtime, Loop& loop, std::shared_ptr<SiteTable> sites,
-                               std::shared_ptr<Transfers> transfers, std::shared_ptr<OwnSockets> own)
-    : runtime_(runtime),
-      loop_(loop),
-      sites_(std::move(sites)),
-      transfers_(std::move(transfers)),
-      own_(std::move(own)),
-      pool_(loop, runtime.workers) {}
-
-AppConnections::~AppConnections() = default;
-
-void AppConnections::begin(Fd fd, InterceptConfig::Mode mode) {
-    if (draining_) return;
-    auto connection = std::make_unique<AppConnection>(*this, std::move(fd), mode);
-    AppConnection* key = connection.get();
-    connections_.emplace(key, std::move(connection));
-}
-
-void AppConnections::remove(AppConnection* connection) {
-    const auto it = connections_.find(connection);
-    if (it == connections_.end()) return;
-    loop_.dispose(std::move(it->second));
-    connections_.erase(it);
-    if (drained_ && connections_.empty()) std::exchange(drained_, nullptr)();
-}
-
-void AppConnections::drain(std::function<void()> done) {
-    draining_ = true;
-    pool_.close_idle();
-    if (connections_.empty()) return done();
-    drained_ = std::move(done);
-    std::vector<AppConnection*> all;
-    for (const auto& [key, owned] : connections_) all.push_back(key);
-    for (AppConnection* c : all) c->drain();
 }
 
 }  // namespace mssl::proxy

@@ -12,51 +12,20 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <unordered_map>
 
 #include "proxy/client/answering.h"
+#include "proxy/client/app_input.h"
+#include "proxy/client/app_output.h"
 #include "proxy/client/delivery.h"
 #include "proxy/client/intercept.h"
 #include "proxy/client/relay.h"
 #include "proxy/client/site_table.h"
 #include "proxy/core/config.h"
 #include "proxy/http/body_writer.h"
-#include "proxy/http/client.h"
-#include "proxy/http/parser.h"
 
 namespace mssl::proxy {
 
-class AppConnection;
-
-// What the connections of one loop share. Thread rules: that loop's, but for what is const or says otherwise.
-class AppConnections {
-public:
-    AppConnections(Runtime& runtime, Loop& loop, std::shared_ptr<SiteTable> sites, std::shared_ptr<Transfers> transfers,
-                   std::shared_ptr<OwnSockets> own);
-    ~AppConnections();
-    AppConnections(const AppConnections&) = delete;
-    AppConnections& operator=(const AppConnections&) = delete;
-
-    void begin(Fd fd, InterceptConfig::Mode mode);
-    // No further request: idle connections end now, the others after their answer. done: when the last has ended.
-    void drain(std::function<void()> done);
-    std::size_t open() const { return connections_.size(); }
-    Loop& loop() { return loop_; }
-
-private:
-    friend class AppConnection;
-    void remove(AppConnection* connection);
-
-    Runtime& runtime_;
-    Loop& loop_;
-    std::shared_ptr<SiteTable> sites_;
-    std::shared_ptr<Transfers> transfers_;
-    std::shared_ptr<OwnSockets> own_;
-    HttpPool pool_;
-    std::unordered_map<AppConnection*, std::unique_ptr<AppConnection>> connections_;
-    std::function<void()> drained_;
-    bool draining_ = false;
-};
+class AppConnections;
 
 class AppConnection final : public Disposable, private StreamHandler, private AnswerPort {
 public:
@@ -67,6 +36,21 @@ public:
 private:
     enum class State : std::uint8_t { waiting, answering, tunnel, ending, over };
     struct DeliveryHold;
+
+    // One request and its answer.
+    struct Turn {
+        RequestHead request;
+        Authority authority;
+        std::string target;
+        std::shared_ptr<Site> site;
+        bool request_over = false, request_paused = false;
+        bool head_sent = false, answer_over = false, keep_alive = true;
+        bool starved = false;               // answer_body() said stop
+        BodyWriter body;
+        std::uint16_t status = 0;
+        std::uint64_t body_bytes = 0;
+        std::string_view how = "refused";   // for the log
+    };
 
     void on_open() override;
     void on_readable() override;
@@ -81,9 +65,8 @@ private:
     void answer_shared(Resolution resolution) override;
     void answer_tunnel() override;
     void request_room() override;
-    void answered_by(std::string_view how) override { how_ = how; }
+    void answered_by(std::string_view how) override { turn_.how = how; }
 
-    void read_input();
     void pump();
     bool step();
     bool step_tunnel();
@@ -114,35 +97,20 @@ private:
     std::unique_ptr<Stream> stream_;
     const InterceptConfig::Mode mode_;
     std::optional<Address> destination_;  // of a redirected connection
-    HttpParser parser_{HttpParser::Kind::request};
     Timer tick_;
     State state_ = State::waiting;
     bool pumping_ = false, pump_again_ = false;
 
-    Bytes in_;
-    std::size_t in_begin_ = 0, in_end_ = 0;
-    bool in_ended_ = false;
+    AppInput in_;
+    AppOutput out_;
     MonoTime read_at_, wrote_at_, head_since_;
     bool in_head_ = false;
-
-    RequestHead request_;
-    Authority authority_;
-    std::string target_;
-    bool request_over_ = false, request_paused_ = false;
-    std::shared_ptr<Site> site_;
     std::string checked_host_;  // leads to destination_ (redirect)
 
+    Turn turn_;
     std::unique_ptr<Answering> answering_;
     Relay* relay_ = nullptr;    // answering_, when it is one
     std::unique_ptr<DeliveryHold> delivery_;
-    bool head_sent_ = false, answer_over_ = false, keep_alive_ = true, starved_ = false;
-    BodyWriter body_;
-    std::uint16_t status_ = 0;
-    std::uint64_t body_bytes_ = 0;
-    std::string_view how_;
-
-    Bytes out_;
-    std::size_t out_at_ = 0;
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

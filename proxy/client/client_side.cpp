@@ -4,7 +4,7 @@
 
 #include <atomic>
 
-#include "proxy/client/app_connection.h"
+#include "proxy/client/app_connections.h"
 #include "proxy/client/client_status.h"
 #include "proxy/client/peer_server.h"
 #include "proxy/client/site_table.h"

@@ -2,6 +2,12 @@ libproxy_la_SOURCES += \
 	proxy/client/answering.h \
 	proxy/client/app_connection.cpp \
 	proxy/client/app_connection.h \
+	proxy/client/app_connections.cpp \
+	proxy/client/app_connections.h \
+	proxy/client/app_input.cpp \
+	proxy/client/app_input.h \
+	proxy/client/app_output.cpp \
+	proxy/client/app_output.h \
 	proxy/client/banned.h \
 	proxy/client/client_side.cpp \
 	proxy/client/client_side.h \

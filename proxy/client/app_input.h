@@ -1,0 +1,39 @@
+// What an application sends on its connection: a bounded buffer of bytes, and the parser that takes requests out of it. What
+// comes behind the request that is being answered waits here unread, and then in the socket.
+//
+// Thread rules: the connection's loop.
+#pragma once
+
+#include "proxy/core/stream.h"
+#include "proxy/http/parser.h"
+
+namespace mssl::proxy {
+
+class AppInput {
+public:
+    enum class Came : std::uint8_t { nothing, bytes, end };
+    // At most one read, and none while the buffer is full. An error of the stream is nothing: its handler hears of it.
+    Came read(Stream& stream);
+
+    // What the parser makes of what is here next. Of the end, once nothing is left before it.
+    Result<HttpEvent> next();
+    // After a head that announces no content: whether the request is over with it.
+    bool ends_without_content();
+    // Everything that is here, past the parser: of a tunnel. Valid until the next read.
+    View take_all();
+
+    const HttpParser& parser() const { return parser_; }
+    bool empty() const { return begin_ == end_; }
+    bool full() const { return !bytes_.empty() && end_ - begin_ == bytes_.size(); }
+    bool ended() const { return ended_; }           // no more will come
+    bool at_end() const { return ended_ && empty(); }
+    void release();                                 // the buffer, if nothing is in it: an idle connection holds none
+
+private:
+    HttpParser parser_{HttpParser::Kind::request};
+    Bytes bytes_;
+    std::size_t begin_ = 0, end_ = 0;
+    bool ended_ = false;
+};
+
+}  // namespace mssl::proxy
