@@ -4,7 +4,11 @@ tests_e2e_liar_SOURCES = tests/e2e/liar.cpp
 tests_e2e_liar_LDADD = libproxy.la
 
 EXTRA_DIST += \
+	tests/e2e/cases_changes.py \
+	tests/e2e/cases_config.py \
+	tests/e2e/cases_disk.py \
 	tests/e2e/cases_download.py \
+	tests/e2e/cases_failures.py \
 	tests/e2e/cases_http.py \
 	tests/e2e/cases_liars.py \
 	tests/e2e/demo \

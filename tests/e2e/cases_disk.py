@@ -1,0 +1,92 @@
+"""Disks that are full, or cannot be written: bytes flow all the same, and the log and the status say so."""
+import contextlib
+import os
+import pwd
+
+from harness import DAEMON_USER, run
+from scene import MIB, World, case, expect, expect_whole, fetch, transfer
+
+
+@contextlib.contextmanager
+def disk(path, mib, read_only=False):
+    """A file system of its own at path, for the daemon's user."""
+    os.makedirs(path, exist_ok=True)
+    user = pwd.getpwnam(DAEMON_USER)
+    os.chown(path, user.pw_uid, user.pw_gid)
+    run("mount", "-t", "tmpfs", "-o", "size=%dm,mode=0700,uid=%d,gid=%d%s" % (mib, user.pw_uid, user.pw_gid, ",ro" if read_only else ""),
+        "tmpfs", path)
+    try:
+        yield
+    finally:
+        run("umount", "-l", path)
+
+
+def expect_unstored(w, c, why):
+    """Right bytes, twice; the transfer says that it is not stored, and the log why."""
+    for turn in ("first", "second"):
+        expect_whole(fetch(c), w.sum, "the application (%s time)" % turn)
+        t = transfer(c)
+        expect(t["stored"] is False, "the status to say that it is not stored", t)
+    expect(why in c.log(), "the log to say '%s'" % why, c.program.tail())
+
+
+@case()
+def client_store_too_small(lab):
+    """An object larger than the store goes through all the same."""
+    w = World(lab, size=24 * MIB)
+    c = w.client(store="1MiB")
+    expect_unstored(w, c, "object larger than the store")
+    used = c.status()["store"]["used_bytes"]
+    expect(used <= MIB, "no more than the limit to be used", used)
+
+
+@case()
+def client_disk_full(lab):
+    """The client's disk fills up in mid-download: the bytes go on."""
+    w = World(lab, size=24 * MIB)
+    c = w.client(start=False)
+    with disk(os.path.join(c.state, "store"), 4):
+        c.start()
+        expect_unstored(w, c, "the store failed; the download goes on in memory")
+        # Peers are served what there is, and get the rest elsewhere.
+        other = w.client()
+        expect_whole(fetch(other), w.sum, "another client")
+
+
+@case()
+def client_store_read_only(lab):
+    """A store that cannot be written does not keep the client from starting, nor bytes from flowing."""
+    w = World(lab, size=24 * MIB)
+    c = w.client(start=False)
+    with disk(os.path.join(c.state, "store"), 4, read_only=True):
+        c.start()
+        store = c.status()["store"]
+        expect(store["healthy"] is False and "error" in store, "the status to say that the store is of no use", store)
+        expect_unstored(w, c, "store not usable")
+
+
+def server_disk(lab, mib, read_only):
+    w = World(lab, size=24 * MIB, start=False)
+    with disk(os.path.join(w.server.state, "spool"), mib, read_only):
+        w.server.start()
+        clients = [w.client(fallback="none") for _ in range(2)]
+        for c in clients:
+            expect_whole(fetch(c), w.sum, c.host.name)
+            expect(transfer(c)["verified"] == w.length, "%s to have had it as a shared object" % c.host.name, transfer(c))
+            c.program.kill()  # the next one gets it from the server
+    return w
+
+
+@case()
+def server_spool_full(lab):
+    """The server's disk fills up while it spools an object: everybody gets it all the same, what is not at hand read again."""
+    w = server_disk(lab, 4, read_only=False)
+    expect("object is not spooled" in w.server.log(), "the log to say so", w.server.program.tail())
+    expect(any(status == 206 for status, _ in w.bodies()), "the origin to have been read again", w.bodies())
+
+
+@case()
+def server_spool_read_only(lab):
+    """A spool that cannot be written keeps neither the server from starting nor an object from being shared."""
+    w = server_disk(lab, 4, read_only=True)
+    expect("store not usable" in w.server.log(), "the log to say so", w.server.program.tail())
