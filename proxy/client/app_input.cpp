@@ -52,7 +52,7 @@ View AppInput::take_all() {
 
 void AppInput::release() {
     if (!empty()) return;
-    bytes_ = {};
+    bytes_ = Bytes();  // not "= {}": that assigns an empty list and keeps the capacity
     begin_ = end_ = 0;
 }
 

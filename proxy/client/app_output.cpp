@@ -25,7 +25,7 @@ bool AppOutput::flush(Stream& stream) {
         moved = true;
         at_ += *n;
     }
-    bytes_.clear();
+    bytes_ = Bytes();  // a connection that waits holds no buffer
     at_ = 0;
     stream.want_write(false);
     return moved;

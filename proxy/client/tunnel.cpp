@@ -56,11 +56,12 @@ void Tunnel::on_open() {
 
 void Tunnel::on_readable() {
     if (state_ != State::open) return;
-    buffer_.resize(kReadBytes);
+    // One scratch a thread: a tunnel, which may be silent for hours, holds no buffer of its own.
+    thread_local Bytes scratch(kReadBytes);
     for (int i = 0; i < kReadsAtOnce && state_ == State::open; ++i) {
-        const Result<std::size_t> n = stream_->read(buffer_);
+        const Result<std::size_t> n = stream_->read(scratch);
         if (n) {
-            if (port_->answer_body(View(buffer_).first(*n)) || state_ != State::open) continue;
+            if (port_->answer_body(View(scratch).first(*n)) || state_ != State::open) continue;
             stream_->want_read(false);
             return;
         }
@@ -102,7 +103,7 @@ void Tunnel::on_writable() {
         waiting_at_ += *n;
     }
     stream_->want_write(false);
-    waiting_.clear();
+    waiting_ = Bytes();
     waiting_at_ = 0;
     port_->request_room();
 }

@@ -41,7 +41,6 @@ private:
     std::unique_ptr<Stream> stream_;
     Bytes waiting_;            // of the application, not yet taken by the socket
     std::size_t waiting_at_ = 0;
-    Bytes buffer_;
     bool sent_end_ = false, received_end_ = false;
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

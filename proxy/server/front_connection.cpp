@@ -62,15 +62,14 @@ void FrontConnection::drain() {
 // ── The client's bytes ──
 
 void FrontConnection::on_readable() {
+    // One scratch a thread: what an idle connection holds is what came and was not taken.
+    thread_local Bytes scratch(kReadBytes);
     while (state_ != State::over && !in_ended_ && in_.size() - in_at_ < kMaxInput) {
         if (in_at_ != 0) {
             in_.erase(in_.begin(), in_.begin() + static_cast<std::ptrdiff_t>(in_at_));
             in_at_ = 0;
         }
-        const std::size_t had = in_.size();
-        in_.resize(had + kReadBytes);
-        const Result<std::size_t> n = stream_->read(MutableView(in_).subspan(had));
-        in_.resize(had + (n ? *n : 0));
+        const Result<std::size_t> n = stream_->read(scratch);
         if (!n) {
             if (n.code() == Errc::again) break;
             if (n.code() != Errc::closed && n.code() != Errc::truncated) return on_error(n.error());
@@ -78,6 +77,7 @@ void FrontConnection::on_readable() {
             in_ended_ = true;
             break;
         }
+        in_.insert(in_.end(), scratch.begin(), scratch.begin() + static_cast<std::ptrdiff_t>(*n));
         pump();
         if (state_ == State::ending) in_.clear(), in_at_ = 0;
     }
@@ -330,6 +330,9 @@ void FrontConnection::after_answer() {
         return;
     }
     state_ = State::waiting;
+    // Between requests, which may be for long, a connection holds no buffer ("= {}" would keep the capacity).
+    if (in_at_ == in_.size()) in_ = Bytes(), in_at_ = 0;
+    if (out_at_ == out_.size()) out_ = Bytes(), out_at_ = 0;
     arm_timers();
 }
 
