@@ -23,6 +23,7 @@
 // through core/wire → protocol/session → protocol/download → store → the application.
 #include <getopt.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sysexits.h>
 
 #include <algorithm>
@@ -55,10 +56,20 @@ int complain(const Error& error, int status) {
     return status;
 }
 
+// A connection is a descriptor. Shells and service managers start programs with a soft limit of 1,024, for the sake of select(2),
+// which nothing here uses; what an administrator means is the hard one.
+void use_all_descriptors() {
+    rlimit limit{};
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 int run(std::shared_ptr<const Config> config) {
     if (Status s = log::configure(config->log_level, config->log_file); !s) return complain(s.error(), EXIT_FAILURE);
     // Before threads and sockets: nothing may die of a peer that hangs up.
     signal(SIGPIPE, SIG_IGN);
+    use_all_descriptors();
     const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
     LoopGroup loops(config->threads != 0 ? config->threads : std::min(cores, kMaxAutomaticLoops));
     BufferPool buffers(config->buffer_memory);
