@@ -12,7 +12,7 @@
 // Thread rules: one owner, one thread.
 #pragma once
 
-#include <deque>
+#include <list>
 #include <memory>
 #include <variant>
 
@@ -134,9 +134,10 @@ private:
     Hello peer_;
     std::optional<ErrorFrame> peer_error_;
     std::optional<InBlock> incoming_;
-    std::deque<Bytes> control_;
+    // Lists: an idle session holds nothing, a deque 600 bytes before its first entry.
+    std::list<Bytes> control_;
     std::size_t control_bytes_ = 0;  // with what each entry costs besides
-    std::deque<OutBlock> data_;
+    std::list<OutBlock> data_;
     std::size_t queued_data_ = 0;
     MonoTime now_{};
     std::optional<MonoTime> ping_sent_;

@@ -191,4 +191,9 @@ Result<PeerMembership> member_of(SSL* ssl, const RealmTrust& trust, WallTime now
     return PeerMembership{std::move(*certificate), std::move(*signer), id};
 }
 
+void forget_chain(SSL* ssl) {
+    STACK_OF(X509)* chain = SSL_get_peer_cert_chain(ssl);
+    while (sk_X509_num(chain) > 0) X509_free(sk_X509_pop(chain));
+}
+
 }  // namespace mssl::proxy

@@ -40,5 +40,8 @@ struct PeerMembership {
     MemberId id;
 };
 Result<PeerMembership> member_of(SSL* ssl, const RealmTrust& trust, WallTime now);
+// Frees what the peer sent beside its leaf, which OpenSSL would keep to the connection's end: parsed it is 3 KiB. After
+// member_of(), and for connections whose session nobody resumes.
+void forget_chain(SSL* ssl);
 
 }  // namespace mssl::proxy

@@ -63,6 +63,11 @@ public:
     void drain() { wire_->fail(Errc::shutting_down, "the server goes down"); }
 
 private:
+    // Of the certificates only this: parsed they are 8 KiB a session.
+    struct Member {
+        MemberId id;
+        WallTime not_after;
+    };
     struct Opened {
         std::shared_ptr<HostedObject> object;
         std::shared_ptr<SessionTaker> taker;
@@ -105,7 +110,7 @@ private:
     std::unique_ptr<Wire> wire_;
     Timer timer_;
     std::shared_ptr<const bool> life_ = std::make_shared<const bool>(true);  // callbacks of others look whether this lives
-    std::optional<PeerMembership> member_;
+    std::optional<Member> member_;
     Address address_;
     bool ready_ = false;
     bool enrolling_ = false;
@@ -130,14 +135,15 @@ MemberSession::~MemberSession() {
 
 void MemberSession::begin(std::unique_ptr<Stream> stream) {
     address_ = stream->peer();
-    Result<PeerMembership> member = member_of(stream->ssl(), realm_->trust(), wall_now());
+    const Result<PeerMembership> member = member_of(stream->ssl(), realm_->trust(), wall_now());
+    forget_chain(stream->ssl());
     stream->set_idle_timeout(MemberSessions::kDead + MemberSessions::kPing);
     // Told after every record, for the HEADs that wait.
     wire_->set_low_mark(std::numeric_limits<std::size_t>::max());
     wire_->begin(std::move(stream));
     timer_.start(MemberSessions::kSilent);
     if (member) {
-        member_ = std::move(*member);
+        member_ = Member{member->id, member->certificate.not_after()};
         watch_ = parts_.directory->watch(member_->id, *loop_, [this, life = std::weak_ptr(life_)] {
             if (!life.expired()) on_entry_changed();
         });
@@ -263,7 +269,7 @@ void MemberSession::on_announce(const Announce& announce) {
 Result<MemberSession::Opened> MemberSession::admit(const Open& open) {
     const WallTime now = wall_now();
     if (opened_.size() >= MemberSessions::kMaxHandles) return fail(Errc::busy, "too many handles");
-    if (past(member_->certificate.not_after(), now)) return fail(Errc::expired, "the membership ended");
+    if (past(member_->not_after, now)) return fail(Errc::expired, "the membership ended");
     Result<Ticket> ticket = parts_.tickets->check(*realm_, open.ticket_der, open.signer_der, member_->id, open.object, now);
     if (!ticket) return ticket.error();
     std::shared_ptr<HostedObject> object = parts_.objects->find(open.object);
@@ -343,7 +349,7 @@ void MemberSession::on_renew(const Renew& renew) {
     if (o == nullptr || !may_go_on(renew.handle, *o)) return;
     const WallTime now = wall_now();
     Result<SignedTicket> ticket =
-        past(member_->certificate.not_after(), now)
+        past(member_->not_after, now)
             ? Result<SignedTicket>(fail(Errc::expired, "the membership ended"))
             : parts_.tickets->renew(*o->object->realm(), o->ticket, now);
     if (!ticket) {
