@@ -46,7 +46,7 @@ Fetch::Fetch(Loop& loop, std::shared_ptr<const Membership> self, ServerLink& ser
               renew_at_ = now + std::chrono::seconds(10);
           }
           if (alone_ && !stopped_ && now - alone_since_ >= kAloneTime)
-              return fail(mssl::fail(Errc::unreachable, "no source left: " + last_error_));
+              return fail(no_source());
           housekeeping_.start(stopped_ ? kProgressEvery : kHousekeeping);
       }) {}
 
@@ -116,17 +116,26 @@ void Fetch::forget(BlockIndex block) {
 // ── the server ──
 
 void Fetch::on_link_up() {
+    server_wrong_ = false;
     server_->send(Open{handle_, manifest_->body.object, ticket_->der, signer_.to_der()});
     if (download_.have().count() != 0) send_progress(true);
 }
 
 void Fetch::on_link_down(const Error& why) {
     last_error_ = "server: " + why.to_string();
+    server_wrong_ = server_wrong_ || why.code == Errc::bad_certificate;
     if (server_source_) {
         download_.remove_source(loop_->now(), *server_source_);
         server_source_.reset();
     }
     act();
+    // Peers may still have what is missing: that verifies. With none there is nobody to wait for.
+    if (server_wrong_ && known_.empty() && !stopped_) fail(no_source());
+}
+
+// DESIGN 3: a server that is wrong is told from one that is gone, or an attacker chooses what the fallback brings.
+Error Fetch::no_source() const {
+    return mssl::fail(server_wrong_ ? Errc::bad_certificate : Errc::unreachable, "no source left: " + last_error_);
 }
 
 void Fetch::send_progress(bool bitmap) {

@@ -88,6 +88,7 @@ private:
     void schedule();
     void tick();
     void fail(const Error& why);
+    Error no_source() const;
     Known* known_of(SourceId source);
 
     Loop* loop_;
@@ -110,6 +111,7 @@ private:
     MonoTime renew_at_{};
     MonoTime alone_since_{};
     bool alone_ = true;
+    bool server_wrong_ = false;  // since the link was last up its certificate did not verify
     std::uint64_t progress_sent_ = 0;
     unsigned server_cuts_ = 0;
     bool started_ = false, stopped_ = false, failed_ = false, acting_ = false;

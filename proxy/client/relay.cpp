@@ -128,14 +128,14 @@ bool Relay::may_repeat() const {
 void Relay::on_error(const Error& error) {
     if (state_ == State::over) return;
     if (answered_) return port_->answer_broken(error);
-    if (state_ == State::via_site && error.code != Errc::bad_certificate && may_repeat()) return fall_back(error);
+    if (state_ == State::via_site && may_repeat()) return fall_back(error);
     give_up(error);
 }
 
 void Relay::fall_back(const Error& why) {
     if (state_ == State::over) return;
     const SiteConfig& site = plan_.site->config();
-    if (!site.fallback_origin) return give_up(why);
+    if (!site.fallback_origin || why.code == Errc::bad_certificate) return give_up(why);
     add(pool_->loop().counters().fallbacks);
     log::warning("fallback to the origin", {{"url", url_for_log(plan_.authority, plan_.request.target)},
                                             {"server", site.server},

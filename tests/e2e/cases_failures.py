@@ -207,6 +207,35 @@ def server_certificate_turns_wrong(lab):
     expect(len(w.nginx.requests()) == asked, "the origin not to have been asked", w.nginx.requests()[asked:])
 
 
+@case()
+def server_swapped_between_two_connections(lab):
+    """The server that answered is swapped before the blocks are fetched: 502 with fallback = "origin" too, not the origin's word."""
+    w = World(lab)
+    c = w.client(fallback="origin", process="threads = 1")  # one loop, so one pool of connections
+    expect(fetch(c, "/small.bin").result["status"] == 200, "the small object")
+    impostor = lab.authority(os.path.join(lab.dir, "another-ca"))
+    certificate, key = impostor(NAME)
+    p = w.host.program("impostor", ["openssl", "s_server", "-accept", "8443", "-cert", certificate, "-key", key, "-tls1_3", "-alpn",
+                                    "mssl/1,http/1.1", "-www"])
+    wait_for("the impostor", lambda: "ACCEPT" in p.text())
+    # New connections go to somebody else; the one that carried that request is kept.
+    w.host.run("nft", "-f", w.host.write("swap.nft", """
+table inet swap {
+  chain in {
+    type nat hook prerouting priority -100; policy accept;
+    tcp dport %d tcp flags & (fin | syn | rst | ack) == syn redirect to :8443
+  }
+}
+""" % w.server.port))
+    asked = w.nginx.requests()
+    d = fetch(c)
+    expect("object begun" in w.server.log(), "the true server to have answered first", w.server.log())
+    expect(d.result["status"] == 502, "502", d.result)
+    expect(b"is not who it should be" in content(d.output), "the answer to say why", content(d.output))
+    wait_for("the server's own read to end", lambda: "object complete" in w.server.log())
+    expect(len(w.nginx.requests()) == len(asked) + 1, "the origin to have been asked by the server alone", w.nginx.requests())
+
+
 # ── Who is no member ──
 
 @case()
