@@ -120,6 +120,11 @@ stage_fuzz() {
     return "$status"
 }
 
+stage_mutants() {
+    JOBS=$jobs limited make -C build --no-print-directory -s -j"$jobs" check-mutants | tee "$here/mutants.tap"
+    return "${PIPESTATUS[0]}"
+}
+
 stage_demo() { MSSL_BUILD=$top/build limited tests/e2e/demo; }
 
 stage_e2e() {
@@ -139,6 +144,7 @@ run_stages() {
     stage "sanitizers" stage_sanitizers
     if grep -q '^THREAD_TESTS *+=' tests/local.mk tests/*/local.mk; then stage "threads" stage_threads; fi
     if compgen -G 'tests/fuzz/fuzz_*.cpp' >/dev/null; then stage "fuzz" stage_fuzz; fi
+    if [[ -x tests/mutants/run ]]; then stage "mutants" stage_mutants; fi
     if [[ -x tests/e2e/demo ]]; then stage "demo" stage_demo; fi
     if [[ -x tests/e2e/run-all ]]; then stage "e2e" stage_e2e; fi
     say "=== all of it: $SECONDS s"

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 
 #include "protocol/download.h"
 
@@ -219,6 +220,33 @@ Test(download, a_flipped_bit_is_found_blamed_and_fetched_elsewhere) {
     cr_assert_eq(f.cuts.size(), 1U);
 }
 
+// No path is needed then, so none is verified: the known node alone tells.
+Test(download, a_flipped_bit_is_found_where_the_node_is_known_already) {
+    Fixture f;
+    f.head();
+    f.peer(kPeer);
+    BlockIndex beside{};
+    std::optional<SendRequest> asked;
+    for (int guard = 0; guard < 1000 && !asked; ++guard)
+        for (const SendRequest& r : f.take()) {
+            if (!f.ready.empty() && r.request.block == beside) {
+                asked = r;
+                continue;
+            }
+            f.serve(r);
+            if (f.ready.size() == 1) beside = BlockIndex{f.ready[0] ^ 1};
+        }
+    cr_assert(asked.has_value());
+    cr_assert(f.download.nodes().knows({0, beside.v}));
+    const std::size_t before = f.ready.size();
+    f.block(kPeer, f.frame(beside.v, asked->request.nodes, 8));
+    Bytes wrong(f.bytes(beside.v).begin(), f.bytes(beside.v).end());
+    wrong[777] ^= 1;
+    f.send(kPeer, beside.v, wrong);
+    cr_assert_eq(f.cut_for(kPeer), Errc::bad_proof);
+    cr_assert_eq(f.ready.size(), before);
+}
+
 Test(download, wrong_nodes_are_found_and_poison_nothing) {
     Fixture f;
     f.head();
@@ -303,6 +331,8 @@ Test(download, what_breaks_the_rules_of_data_is_cut) {
          [](Fixture& f, std::uint32_t, BlockFrame const& fr) { auto x = fr; --x.length; f.block(kPeer, x); }},
         {"other nodes", Errc::unexpected,
          [](Fixture& f, std::uint32_t, BlockFrame const& fr) { auto x = fr; x.mask = 0; x.nodes.clear(); f.block(kPeer, x); }},
+        {"a node more than the mask says", Errc::malformed,
+         [](Fixture& f, std::uint32_t, BlockFrame const& fr) { auto x = fr; x.nodes.emplace_back(); f.block(kPeer, x); }},
         {"nodes nobody wanted", Errc::unexpected,
          [](Fixture& f, std::uint32_t, BlockFrame const& fr) { auto x = fr; x.length = 0; f.block(kPeer, x); }},
     };
@@ -519,4 +549,19 @@ Test(download, heads_that_disagree_end_the_transfer) {
     for (std::uint8_t i = 0; i < 8; ++i) f.tree.append(hash_leaf(View{&i, 1}));
     f.head(4);
     cr_assert_eq(f.failed, 1);
+}
+
+Test(download, a_head_of_another_object_ends_the_transfer) {
+    Fixture f;
+    Head h;
+    h.object.bytes[0] = 1;
+    h.length = f.geometry.length();
+    h.block_bytes = kMinBlockBytes;
+    h.final_head = true;
+    h.leaves = f.geometry.leaf_count();
+    h.peaks = f.tree.peaks(f.geometry.block_count());
+    f.download.on_head(f.now, h);
+    f.drain();
+    cr_assert_eq(f.failed, 1);
+    cr_assert_eq(f.download.nodes().size(), 0U);
 }

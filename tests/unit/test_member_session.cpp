@@ -17,6 +17,7 @@ using namespace mssl::proxy::test;
 namespace {
 
 constexpr std::uint64_t kBlocks = 12;
+constexpr auto kTicketLife = std::chrono::minutes(10);
 
 struct Finder final : ObjectFinder {
     std::shared_ptr<HostedObject> object;
@@ -200,7 +201,7 @@ struct Port {
     Hosts hosts;
     std::shared_ptr<Finder> finder = std::make_shared<Finder>();
     std::shared_ptr<Directory> directory = std::make_shared<Directory>();
-    std::shared_ptr<Tickets> tickets = std::make_shared<Tickets>(directory, std::chrono::minutes(10));
+    std::shared_ptr<Tickets> tickets = std::make_shared<Tickets>(directory, kTicketLife);
     std::unique_ptr<MemberSessions> sessions;
     SslCtxPtr context;
     std::unique_ptr<Listener> listener;
@@ -356,6 +357,31 @@ Test(member_session, has_a_limit_of_handles) {
     cr_assert_eq(p.answer(m, open), Errc::busy);
     p.send(m, Close{Handle{1}, false, Errc::ok});
     cr_assert_eq(p.answer(m, {Handle{5000}, open.object, open.ticket_der, open.signer_der}), Errc::ok);
+}
+
+Test(member_session, serves_nothing_after_the_end_of_the_ticket) {
+    Port p;
+    Member& m = p.member();
+    // Over already, but for the tolerance: OPEN passes, and the ticket ends a moment later. On a machine that is slower
+    // than that moment it is tried again.
+    std::uint32_t handle = 0;
+    std::int64_t end = 0;
+    Errc opened = Errc::expired;
+    while (opened == Errc::expired && ++handle < 10) {
+        end = wall_now().unix_seconds + 3;
+        Open open = p.open(m, handle);
+        const WallTime begun{end - kClockToleranceSeconds - std::chrono::seconds(kTicketLife).count()};
+        open.ticket_der = p.tickets->issue(*p.hosts.realm, m.identity->id(), p.hosts.manifest, begun).value().der;
+        opened = p.answer(m, open);
+    }
+    cr_assert_eq(opened, Errc::ok);
+    cr_assert(p.eventually([&] { return wall_now().unix_seconds > end; }));
+    p.send(m, Request{Handle{handle}, BlockIndex{1}, kBlocks, 0, false});
+    cr_assert(p.eventually([&] { return m.last<Close>() != nullptr && m.last<Close>()->handle == Handle{handle}; }));
+    cr_assert_eq(m.last<Close>()->code, Errc::expired);
+    cr_assert(m.blocks.empty());
+    cr_assert_eq(p.answer(m, p.open(m, handle + 1)), Errc::ok);
+    cr_assert(p.served(m, handle + 1, 1));
 }
 
 Test(member_session, renews_a_ticket_under_its_grant) {
