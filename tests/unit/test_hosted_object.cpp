@@ -348,6 +348,8 @@ Test(hosted_object, does_not_believe_a_spool_with_other_nodes) {
     written.get_future().wait();
     const auto o = h.known(nodes_of(h.geometry), spool).value();
     const auto [a, id] = h.attach(*o, 1);
+    // A worker judges it: asked before that, the origin would answer, whatever was believed.
+    cr_assert(h.eventually(*o, [&] { return spool->find(h.manifest.object) != planted; }));
     h.in(*o, [&, id = id] { cr_assert(o->on_request(id, ask(*o, 0)).has_value()); });
     cr_assert(h.eventually(*o, [a = a] { return a->blocks.size() == 1; }));
     h.in(*o, [&, a = a] { check_log(h, *a); });

@@ -1,5 +1,6 @@
 #include <criterion/criterion.h>
 
+#include "proxy/http/head_scan.h"
 #include "proxy/http/parser.h"
 
 using namespace mssl;
@@ -73,6 +74,17 @@ Transcript bytewise(Kind kind, std::string_view text, bool end = false, std::str
 std::string_view operator""_b(const char* s, std::size_t n) { return {s, n}; }
 
 }  // namespace
+
+// llhttp behind it would refuse most of these too; what it refuses differs from version to version, and is not relied upon.
+Test(http_parser, the_scan_alone_refuses_two_ways_to_frame) {
+    const std::string begin = "POST / HTTP/1.1\r\nHost: a\r\n";
+    cr_assert(scan_head(begin + "Content-Length: 4\r\n\r\n", HeadKind::request));
+    for (const char* fields : {"X: a\rb\r\n", "X:\rTransfer-Encoding: chunked\r\n", "X: a\r\r\n", "X: a\n",
+                               "Content-Length: 4\r\nContent-Length: 5\r\n", "Content-Length: 4\r\nContent-Length: 4\r\n",
+                               "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n",
+                               "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n"})
+        cr_assert_eq(scan_head(begin + fields + "\r\n", HeadKind::request).code(), Errc::malformed, "%s", fields);
+}
 
 Test(http_parser, refuses_what_two_readers_could_read_in_two_ways) {
     const struct {
