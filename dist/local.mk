@@ -1,5 +1,6 @@
 # What goes beside the programs: the unit of systemd, its user, and configurations to start from.
 systemdsystemunit_DATA = dist/msslproxy.service
+examples_DATA = dist/intercept.conf
 sysusersdir = $(prefix)/lib/sysusers.d
 tmpfilesdir = $(prefix)/lib/tmpfiles.d
 examplesdir = $(docdir)/examples
@@ -9,15 +10,18 @@ dist_examples_DATA = \
 	$(end_of_list)
 
 EXTRA_DIST += \
+	dist/intercept.conf.in \
 	dist/mssl.sysusers \
 	dist/mssl.tmpfiles \
 	dist/msslproxy.service.in \
 	$(end_of_list)
 
-CLEANFILES += dist/msslproxy.service
+CLEANFILES += dist/intercept.conf dist/msslproxy.service
+in_place = $(SED) -e 's,[@]bindir@,$(bindir),g' -e 's,[@]sbindir@,$(sbindir),g' -e 's,[@]sysconfdir@,$(sysconfdir),g'
+dist/intercept.conf: dist/intercept.conf.in Makefile
+	$(AM_V_GEN)$(MKDIR_P) dist && $(in_place) $(srcdir)/dist/intercept.conf.in > $@
 dist/msslproxy.service: dist/msslproxy.service.in Makefile
-	$(AM_V_GEN)$(MKDIR_P) dist && \
-	$(SED) -e 's,[@]sbindir@,$(sbindir),g' -e 's,[@]sysconfdir@,$(sysconfdir),g' $(srcdir)/dist/msslproxy.service.in > $@
+	$(AM_V_GEN)$(MKDIR_P) dist && $(in_place) $(srcdir)/dist/msslproxy.service.in > $@
 
 # Named mssl.conf where they go.
 install-data-hook:

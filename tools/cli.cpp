@@ -20,6 +20,7 @@ struct Read {
     GetOptions get;
     PublishOptions publish;
     StatusOptions status;
+    InterceptOptions intercept;
     std::string at;
     std::string help_for;
 };
@@ -77,11 +78,41 @@ void status_verb(CLI::App& app, StatusOptions& o) {
     verb->add_flag("--watch,-w", o.watch, "again every second, until interrupted")->excludes(json);
 }
 
+void intercept_verb(CLI::App& app, InterceptOptions& o) {
+    CLI::App* verb = app.add_subcommand("intercept", "bring applications' connections to msslproxy, or leave them alone");
+    verb->require_subcommand(1);
+    CLI::App* on = verb->add_subcommand("on", "intercept from now on");
+    on->callback([&o] { o.action = InterceptOptions::Action::on; });
+    const CLI::Range ports(1, 65535);
+    on->add_option("--port", o.port, "where msslproxy listens: its [[intercept]]")->check(ports)->capture_default_str();
+    on->add_option("--user", o.user, "whom msslproxy runs as: its own connections are left alone")
+        ->type_name("NAME|UID")
+        ->capture_default_str();
+    on->add_option("--dport", o.destination_ports, "intercept connections to this port; more than once for several")
+        ->check(ports)
+        ->allow_extra_args(false)
+        ->capture_default_str();
+    on->add_option("--host", o.hosts, "only those to this name or address[/length]; more than once for several")
+        ->type_name("HOST")
+        ->allow_extra_args(false);
+    on->add_flag("--tproxy", o.tproxy, "by TPROXY instead of REDIRECT (msslproxy's mode tproxy)");
+    on->add_flag("--forwarded", o.forwarded, "also what this host routes for others");
+    CLI::Option* dry = on->add_flag("--dry-run", o.dry_run, "print what would be done, for sh, and change nothing");
+    on->add_flag("--foreground", o.foreground, "stay, and undo it when told to end")->excludes(dry);
+    CLI::App* off = verb->add_subcommand("off", "undo it");
+    off->callback([&o] { o.action = InterceptOptions::Action::off; });
+    off->add_flag("--dry-run", o.dry_run, "print what would be done, for sh, and change nothing");
+    CLI::App* status = verb->add_subcommand("status", "whether it is on, and what is intercepted");
+    status->callback([&o] { o.action = InterceptOptions::Action::status; });
+    status->add_flag("--json", o.json, "as JSON");
+}
+
 Command chosen(const CLI::App& app, Read& read) {
     if (app.got_subcommand("hash")) return read.hash;
     if (app.got_subcommand("show")) return read.show;
     if (app.got_subcommand("get")) return read.get;
     if (app.got_subcommand("publish")) return read.publish;
+    if (app.got_subcommand("intercept")) return read.intercept;
     return read.status;
 }
 
@@ -118,6 +149,7 @@ CommandLine read_guarded(int argc, char** argv) {
     get_verb(app, read.get);
     publish_verb(app, read.publish);
     status_verb(app, read.status);
+    intercept_verb(app, read.intercept);
     CLI::App* help = app.add_subcommand("help", "this list, or the options of a verb");
     help->add_option("verb", read.help_for);
 

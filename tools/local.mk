@@ -1,10 +1,14 @@
 # mssl, the command-line tool: one file a verb, one a line, sorted. All but main.cpp is a library, for the unit tests.
 noinst_LTLIBRARIES += libtools.la
 libtools_la_SOURCES = \
+	tools/capture.cpp \
+	tools/capture.h \
 	tools/child.cpp \
 	tools/child.h \
 	tools/cli.cpp \
 	tools/cli.h \
+	tools/command.cpp \
+	tools/command.h \
 	tools/describe.cpp \
 	tools/describe.h \
 	tools/envelope.cpp \
@@ -15,15 +19,20 @@ libtools_la_SOURCES = \
 	tools/hash.cpp \
 	tools/http.cpp \
 	tools/http.h \
+	tools/intercept.cpp \
 	tools/interrupt.cpp \
 	tools/interrupt.h \
 	tools/json.cpp \
 	tools/json.h \
+	tools/listening.cpp \
+	tools/listening.h \
 	tools/partial.cpp \
 	tools/partial.h \
 	tools/progress.cpp \
 	tools/progress.h \
 	tools/publish.cpp \
+	tools/routing.cpp \
+	tools/routing.h \
 	tools/show.cpp \
 	tools/status.cpp \
 	tools/status.h \

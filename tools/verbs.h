@@ -57,7 +57,22 @@ struct StatusOptions {
     bool watch = false;
 };
 
-using Command = std::variant<HashOptions, ShowOptions, GetOptions, PublishOptions, StatusOptions>;
+struct InterceptOptions {
+    enum class Action : std::uint8_t { on, off, status };
+    Action action = Action::status;
+    std::uint16_t port = 3129;    // where msslproxy listens
+    std::string user = "mssl";    // whom it runs as: its own connections are left alone. A name or a uid
+    std::vector<std::uint16_t> destination_ports = {80};
+    std::vector<std::string> hosts;  // names, addresses, prefixes; empty: all
+    bool tproxy = false;
+    bool forwarded = false;  // also what this host routes for others
+    bool dry_run = false;
+    bool foreground = false;  // stay, and undo it at the end
+    bool json = false;
+};
+
+using Command =
+    std::variant<HashOptions, ShowOptions, GetOptions, PublishOptions, StatusOptions, InterceptOptions>;
 
 // Each returns the exit status and has told standard error why when it is not kDone.
 int run(const HashOptions& options);
@@ -65,5 +80,6 @@ int run(const ShowOptions& options);
 int run(const GetOptions& options);
 int run(const PublishOptions& options);
 int run(const StatusOptions& options);
+int run(const InterceptOptions& options);
 
 }  // namespace mssl::tools

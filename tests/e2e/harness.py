@@ -372,6 +372,10 @@ def msslproxy():
     return os.environ.get("MSSLPROXY", os.path.join(BUILD, "msslproxy"))
 
 
+def mssl():
+    return os.environ.get("MSSL", os.path.join(BUILD, "mssl"))
+
+
 class Proxy:
     """A running msslproxy with its configuration and status page."""
 
@@ -468,18 +472,8 @@ fallback = "%s"
             self.capture()
 
     def capture(self):
-        """What `mssl intercept on` is to do: all of this host's HTTP, but the daemon's own."""
-        uid = pwd.getpwnam(DAEMON_USER).pw_uid
-        rules = self.host.write("redirect.nft", """
-table inet mssl_lab {
-  chain output {
-    type nat hook output priority -100; policy accept;
-    meta skuid %d accept
-    tcp dport 80 redirect to :%d
-  }
-}
-""" % (uid, self.redirect_port))
-        self.host.run("nft", "-f", rules)
+        """All of this host's HTTP, but the daemon's own."""
+        self.host.run(mssl(), "intercept", "on", "--user", DAEMON_USER, "--port", str(self.redirect_port))
 
     def curl_argv(self, path, *args, via_proxy=None):
         via_proxy = (not self.redirect) if via_proxy is None else via_proxy

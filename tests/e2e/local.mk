@@ -10,6 +10,7 @@ EXTRA_DIST += \
 	tests/e2e/cases_download.py \
 	tests/e2e/cases_failures.py \
 	tests/e2e/cases_http.py \
+	tests/e2e/cases_intercept.py \
 	tests/e2e/cases_liars.py \
 	tests/e2e/demo \
 	tests/e2e/harness.py \
