@@ -50,7 +50,13 @@ Daemon::Daemon(Runtime& runtime, std::shared_ptr<const Config> config)
           stop();
       }) {}
 
-Daemon::~Daemon() = default;
+// The halves, then what connections, transfers and tasks in the loops still hold: it refers to other loops and to the workers, so
+// that it goes while all of them are there, and after every other thread has ended, so that it goes in one.
+Daemon::~Daemon() {
+    runtime_.workers.stop();
+    halves_.clear();
+    runtime_.loops.empty();
+}
 
 Status Daemon::start() {
     signals_.on(SIGHUP, [this] { reload(); });

@@ -23,12 +23,12 @@ DownloadLimits seeded(DownloadLimits limits, const MemberId& self) {
 
 }  // namespace
 
-Fetch::Fetch(Loop& loop, std::shared_ptr<const Membership> self, ServerLink& server, BannedPeers& banned,
-             BlockBuffers& buffers, const Resolution& resolution, DownloadLimits limits, FetchUser& user)
+Fetch::Fetch(Loop& loop, std::shared_ptr<const Membership> self, std::shared_ptr<ServerLink> server,
+             std::shared_ptr<BannedPeers> banned, BlockBuffers& buffers, const Resolution& resolution, DownloadLimits limits, FetchUser& user)
     : loop_(&loop),
       self_(std::move(self)),
-      server_(&server),
-      banned_(&banned),
+      server_(std::move(server)),
+      banned_(std::move(banned)),
       user_(&user),
       manifest_(resolution.manifest),
       ticket_(resolution.ticket),

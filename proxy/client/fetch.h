@@ -29,8 +29,9 @@ public:
 
 class Fetch final : private ServerLinkUser, private PeerLinkUser {
 public:
-    Fetch(Loop& loop, std::shared_ptr<const Membership> self, ServerLink& server, BannedPeers& banned, BlockBuffers& buffers,
-          const Resolution& resolution, DownloadLimits limits, FetchUser& user);
+    Fetch(Loop& loop, std::shared_ptr<const Membership> self, std::shared_ptr<ServerLink> server,
+          std::shared_ptr<BannedPeers> banned, BlockBuffers& buffers, const Resolution& resolution, DownloadLimits limits,
+          FetchUser& user);
     ~Fetch() override;
 
     // have and nodes: what the store vouches for.
@@ -93,8 +94,8 @@ private:
 
     Loop* loop_;
     std::shared_ptr<const Membership> self_;
-    ServerLink* server_;
-    BannedPeers* banned_;
+    std::shared_ptr<ServerLink> server_;
+    std::shared_ptr<BannedPeers> banned_;
     FetchUser* user_;
     std::shared_ptr<const SignedManifest> manifest_;
     std::shared_ptr<const SignedTicket> ticket_;

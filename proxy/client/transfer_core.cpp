@@ -28,7 +28,7 @@ Transfer::Transfer(Parts parts, const Resolution& resolution)
     DownloadLimits limits;
     if (!parts_.file) limits.hard_window_bytes = kMemoryWindow;
     FetchUser& user = *this;
-    fetch_ = std::make_unique<Fetch>(*parts_.loop, parts_.self, *parts_.server, *parts_.banned, parts_.runtime->buffers,
+    fetch_ = std::make_unique<Fetch>(*parts_.loop, parts_.self, parts_.server, parts_.banned, parts_.runtime->buffers,
                                      resolution, limits, user);
     uploads_ = std::make_shared<Uploads>(
         *parts_.loop, geometry(), parts_.limit, [this](NodePosition p) { return fetch_->download().nodes().node(p); },

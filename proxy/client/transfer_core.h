@@ -29,8 +29,8 @@ public:
         Runtime* runtime = nullptr;
         std::shared_ptr<Site> site;
         std::shared_ptr<const Membership> self;
-        ServerLink* server = nullptr;
-        BannedPeers* banned = nullptr;
+        std::shared_ptr<ServerLink> server;
+        std::shared_ptr<BannedPeers> banned;
         std::shared_ptr<RateLimit> limit;
         std::shared_ptr<ObjectFile> file;  // null: memory only
     };

@@ -15,7 +15,7 @@ struct Table {
         std::function<void(std::shared_ptr<Transfer>, const Error*)> done;
     };
     Loop* loop;
-    std::map<Site*, std::unique_ptr<ServerLink>> links;  // outlive the transfers that use them
+    std::map<Site*, std::shared_ptr<ServerLink>> links;  // shared with the transfers: readers keep those beyond this table
     std::unordered_map<ObjectId, std::shared_ptr<Transfer>, FixedBytesHash> transfers;
     std::unordered_map<ObjectId, std::vector<Pending>, FixedBytesHash> opening;
 };
@@ -114,7 +114,7 @@ public:
             });
     }
 
-    const BannedPeers& banned() const override { return banned_; }
+    const BannedPeers& banned() const override { return *banned_; }
     RateLimit& upload_limit() override { return *limit_; }
 
 private:
@@ -149,9 +149,9 @@ private:
             [self = shared_from_this(), &owner, site, self_member, resolution, id](std::shared_ptr<ObjectFile> file) {
                 Table& table = self->table(owner);
                 auto& link = table.links[site.get()];
-                if (!link) link = std::make_unique<ServerLink>(owner, site, self->peer_port_);
+                if (!link) link = std::make_shared<ServerLink>(owner, site, self->peer_port_);
                 Transfer::Parts parts{&owner, &self->runtime_, site,         self_member,
-                                      link.get(), &self->banned_, self->limit_, std::move(file)};
+                                      link,   self->banned_,   self->limit_, std::move(file)};
                 auto transfer = std::make_shared<Transfer>(std::move(parts), resolution);
                 self->replace(table, id, transfer);
                 transfer->start([weak = self->weak_from_this(), &owner, id, raw = transfer.get()] {
@@ -185,7 +185,7 @@ private:
     bool upload_;
     std::uint16_t peer_port_;
     std::shared_ptr<RateLimit> limit_;
-    BannedPeers banned_;
+    std::shared_ptr<BannedPeers> banned_ = std::make_shared<BannedPeers>();
     std::vector<std::unique_ptr<Table>> tables_;
 };
 

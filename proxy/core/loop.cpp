@@ -74,28 +74,37 @@ Loop::Loop(unsigned number) : number_(number), base_(make_base()), wake_fd_(even
 }
 
 Loop::~Loop() {
-    // Whatever the tasks and objects own may dispose of more, or post.
     stop();
-    std::vector<std::function<void()>> dropped;
-    {
-        const std::lock_guard lock(mutex_);
-        dropped.swap(mailbox_);
-    }
-    dropped.clear();
-    while (!graveyard_.empty() || !adopted_.empty()) {
-        bury();
-        const auto last = std::move(adopted_);
-        adopted_.clear();
-    }
+    while (empty()) {}
     wake_.reset();
     close(wake_fd_);
+}
+
+bool Loop::empty() {
+    std::vector<std::function<void()>> tasks, late;
+    {
+        const std::lock_guard lock(mutex_);
+        tasks.swap(mailbox_);
+        late.swap(unrun_);
+    }
+    const bool any = !tasks.empty() || !late.empty() || !graveyard_.empty() || !adopted_.empty();
+    tasks.clear();
+    late.clear();
+    bury();
+    auto last = std::move(adopted_);
+    adopted_.clear();
+    last.clear();
+    return any;
 }
 
 void Loop::post(std::function<void()> task) {
     bool first = false;
     {
         const std::lock_guard lock(mutex_);
-        if (stopped_) return;
+        if (stopped_) {
+            unrun_.push_back(std::move(task));
+            return;
+        }
         first = mailbox_.empty();
         mailbox_.push_back(std::move(task));
     }
@@ -197,6 +206,14 @@ LoopGroup::LoopGroup(unsigned count) {
 LoopGroup::~LoopGroup() {
     stop_all();
     for (auto& thread : threads_) thread.join();
+    empty();
+}
+
+void LoopGroup::empty() {
+    for (bool any = true; any;) {
+        any = false;
+        for (auto& loop : loops_) any = loop->empty() || any;
+    }
 }
 
 Loop& LoopGroup::next() { return at(round_.fetch_add(1, std::memory_order_relaxed)); }

@@ -41,7 +41,8 @@ public:
 
     unsigned number() const { return number_; }
     event_base* base() { return base_.get(); }
-    // Runs task in this loop soon, in posting order. After stop() tasks are dropped (destroyed) unrun.
+    // Runs task in this loop soon, in posting order. After stop() tasks are kept unrun until empty(), because what they hold
+    // may belong to a thread that still runs.
     void post(std::function<void()> task);
     bool in_loop() const;
     MonoTime now() const;  // steady clock, cached per callback is not needed: ~20 ns
@@ -57,6 +58,9 @@ public:
     void run();
     // From any thread.
     void stop();
+    // Destroys what the stopped loop still holds, tasks and objects, whose destructors may give it more. False: there was
+    // nothing. In the one thread that is left.
+    bool empty();
 
 private:
     void run_mailbox();
@@ -68,6 +72,7 @@ private:
     int wake_fd_ = -1;
     std::mutex mutex_;
     std::vector<std::function<void()>> mailbox_;
+    std::vector<std::function<void()>> unrun_;  // came after stop()
     bool stopped_ = false;
     EventPtr bury_event_;
     std::vector<std::unique_ptr<Disposable>> graveyard_;
@@ -110,6 +115,8 @@ public:
     // Runs loop 0 here and the others in threads, until stop_all(); joins them.
     void run();
     void stop_all();
+    // Empties the stopped loops while all of them are there: what one holds refers to others. After run() has returned.
+    void empty();
 
 private:
     std::vector<std::unique_ptr<Loop>> loops_;

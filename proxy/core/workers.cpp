@@ -12,21 +12,35 @@ Workers::Workers(unsigned threads) {
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
-Workers::~Workers() {
+Workers::~Workers() { stop(); }
+
+void Workers::stop() {
     {
         const std::lock_guard lock(mutex_);
         stopping_ = true;
     }
     ready_.notify_all();
     for (auto& thread : threads_) thread.join();
+    threads_.clear();
+    std::deque<std::function<void()>> left;  // submitted while the last thread ended
+    {
+        const std::lock_guard lock(mutex_);
+        ended_ = true;
+        left.swap(jobs_);
+    }
+    for (auto& job : left) job();
 }
 
 void Workers::submit(std::function<void()> job) {
     {
         const std::lock_guard lock(mutex_);
-        jobs_.push_back(std::move(job));
+        if (!ended_) {
+            jobs_.push_back(std::move(job));
+            ready_.notify_one();
+            return;
+        }
     }
-    ready_.notify_one();
+    job();
 }
 
 void Workers::work() {

@@ -16,12 +16,14 @@ namespace mssl::proxy {
 class Workers {
 public:
     explicit Workers(unsigned threads);
-    ~Workers();  // finishes what is queued, then joins
+    ~Workers();  // as stop()
     Workers(const Workers&) = delete;
     Workers& operator=(const Workers&) = delete;
 
     // From any thread. Jobs of one pool run in any order and in parallel.
     void submit(std::function<void()> job);
+    // Finishes what is queued and ends the threads. What is submitted later runs at once, in its caller's thread.
+    void stop();
     // Runs job in the pool, then done(its result) in loop. What job holds is let go of before that.
     template <class F, class D>
     void submit(Loop& loop, F job, D done) {
@@ -38,6 +40,7 @@ private:
     std::condition_variable ready_;
     std::deque<std::function<void()>> jobs_;
     bool stopping_ = false;
+    bool ended_ = false;
     std::vector<std::thread> threads_;
 };
 

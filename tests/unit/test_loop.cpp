@@ -37,14 +37,18 @@ Test(loop, a_task_posted_by_a_task_runs) {
     loop.run();
 }
 
-Test(loop, destroys_unrun_what_is_posted_after_stop) {
+Test(loop, keeps_unrun_what_is_posted_after_stop_until_it_is_emptied) {
     Loop loop(0);
     loop.stop();
     loop.run();
     const auto token = std::make_shared<int>(0);
     bool ran = false;
     loop.post([&ran, token] { ran = true; });
+    // What it holds may belong to a thread that still runs: not destroyed here and now.
+    cr_assert_eq(token.use_count(), 2);
+    cr_assert(loop.empty());
     cr_assert_eq(token.use_count(), 1);
+    cr_assert_not(loop.empty());
     cr_assert_not(ran);
 }
 
@@ -53,6 +57,25 @@ Test(loop, destroys_with_itself_what_was_never_run) {
     {
         Loop loop(0);
         loop.post([token] {});
+    }
+    cr_assert_eq(token.use_count(), 1);
+}
+
+// As a connection of one loop that is the last to hold a transfer of another.
+Test(loop, of_a_group_may_hold_what_refers_to_another_until_the_end) {
+    struct Held final : Disposable {
+        Held(Loop& a, std::shared_ptr<int> b) : other(a), token(std::move(b)) {}
+        ~Held() override {
+            other.post([t = token] {});
+        }
+        Loop& other;
+        std::shared_ptr<int> token;
+    };
+    const auto token = std::make_shared<int>(0);
+    {
+        LoopGroup loops(3);
+        for (unsigned from = 0; from < 3; ++from)
+            for (unsigned to = 0; to < 3; ++to) loops.at(from).adopt(std::make_unique<Held>(loops.at(to), token));
     }
     cr_assert_eq(token.use_count(), 1);
 }
@@ -217,6 +240,18 @@ Test(workers, finish_what_is_queued_before_they_go) {
         }
     }
     cr_assert_eq(ran.load(), 200);
+}
+
+Test(workers, run_at_once_what_comes_after_they_were_stopped) {
+    Workers workers(2);
+    Strand strand(workers);
+    workers.stop();
+    std::vector<int> seen;
+    workers.submit([&] {
+        seen.push_back(1);
+        strand.submit([&] { seen.push_back(2); });
+    });
+    cr_assert_eq(seen.size(), 2U);
 }
 
 Test(strand, runs_jobs_one_after_another_in_order) {
