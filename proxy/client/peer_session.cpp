@@ -79,32 +79,24 @@ void PeerSession::on_ready(const Hello&) {
 Status PeerSession::on_frame(ControlFrame frame) {
     if (!judged_) return {};  // fail() is on its way out
     if (const auto* open = std::get_if<Open>(&frame)) return on_open(*open);
-    const auto place_of = [this](Handle handle) -> Opened* {
+    const auto place_of = [this](Handle handle) {
         const auto it = opened_.find(handle);
-        return it == opened_.end() || !it->second.ready ? nullptr : &it->second;
+        return it == opened_.end() ? nullptr : it->second.place.get();
     };
     if (const auto* request = std::get_if<Request>(&frame)) {
-        if (Opened* o = place_of(request->handle))
-            o->place.loop->post([place = o->place, request = *request] {
-                if (const auto u = place.uploads.lock()) u->on_request(place.id, request);
-            });
+        if (UploadPlace* place = place_of(request->handle))
+            place->request(*request);
         else
             wire_->send(Refuse{request->handle, request->block, Errc::no_such_object});
         return {};
     }
     if (const auto* cancel = std::get_if<Cancel>(&frame)) {
         wire_->drop_block(cancel->handle, cancel->block);
-        if (Opened* o = place_of(cancel->handle))
-            o->place.loop->post([place = o->place, block = cancel->block] {
-                if (const auto u = place.uploads.lock()) u->on_cancel(place.id, block);
-            });
+        if (UploadPlace* place = place_of(cancel->handle)) place->cancel(cancel->block);
         return {};
     }
     if (const auto* close = std::get_if<Close>(&frame)) {
-        if (const auto it = opened_.find(close->handle); it != opened_.end()) {
-            detach(it->second);
-            opened_.erase(it);
-        }
+        opened_.erase(close->handle);
         return {};
     }
     return fail(Errc::unexpected, "a frame that a downloader does not send");
@@ -130,10 +122,7 @@ Status PeerSession::on_open(const Open& open) {
     const WallTime end = ticket->body.not_after;
     if (const auto it = opened_.find(open.handle); it != opened_.end()) {
         if (it->second.object != open.object) return fail(Errc::wrong_object, "OPEN of a handle in use");
-        if (it->second.ready)
-            it->second.place.loop->post([place = it->second.place, end] {
-                if (const auto u = place.uploads.lock()) u->renew(place.id, end);
-            });
+        if (it->second.place) it->second.place->renew(end);
         return {};
     }
     if (opened_.size() >= kMaxHandles) return refuse(Errc::busy);
@@ -141,18 +130,19 @@ Status PeerSession::on_open(const Open& open) {
     opened.object = open.object;
     opened.taker = std::make_shared<Taker>(weak_from_this(), *loop_, transfers_->owner_of(open.object), peer_);
     transfers_->attach_upload(open.object, opened.taker, open.handle, end, *loop_,
-                              [self = weak_from_this(), handle = open.handle](Result<Transfers::UploadPlace> place) {
+                              [self = weak_from_this(), handle = open.handle,
+                               taker = std::weak_ptr(opened.taker)](Result<std::shared_ptr<UploadPlace>> place) {
                                   const auto s = self.lock();
                                   if (!s || !s->wire_) return;
+                                  // Closed meanwhile, or closed and opened again: the place goes with its last holder.
                                   const auto it = s->opened_.find(handle);
-                                  if (it == s->opened_.end()) return;
+                                  if (it == s->opened_.end() || it->second.taker != taker.lock()) return;
                                   if (!place) {
                                       s->opened_.erase(it);
                                       s->wire_->send(Close{handle, true, place.code()});
                                       return;
                                   }
-                                  it->second.place = *place;
-                                  it->second.ready = true;
+                                  it->second.place = std::move(*place);
                               });
     return {};
 }
@@ -171,16 +161,8 @@ Result<MutableView> PeerSession::slot(const DataHeader&, std::size_t) {
 }
 Status PeerSession::on_data(const DataHeader&, View) { return fail(Errc::unexpected, "DATA from a downloader"); }
 
-void PeerSession::detach(Opened& opened) {
-    if (!opened.ready) return;
-    opened.place.loop->post([place = opened.place] {
-        if (const auto u = place.uploads.lock()) u->detach(place.id);
-    });
-}
-
 void PeerSession::on_closed(const Error& why) {
     log::debug("peer session ended", {{"peer", peer_.hex()}, {"error", why.to_string()}});
-    for (auto& [_, opened] : opened_) detach(opened);
     opened_.clear();
     sending_.clear();
     loop_->dispose(std::move(wire_));

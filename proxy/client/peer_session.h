@@ -25,9 +25,8 @@ private:
     class Taker;
     struct Opened {
         ObjectId object;
-        bool ready = false;
-        Transfers::UploadPlace place;
         std::shared_ptr<Taker> taker;
+        std::shared_ptr<UploadPlace> place;  // null until the object's loop has answered
     };
     void on_ready(const Hello& peer) override;
     Status on_frame(ControlFrame frame) override;
@@ -38,7 +37,6 @@ private:
     void on_closed(const Error& why) override;
     Status on_open(const Open& open);
     void send_block(const BlockFrame& frame, BlockData data, Loop& owner, std::function<void()> sent);
-    void detach(Opened& opened);
 
     Loop* loop_;
     std::shared_ptr<const Membership> self_;

@@ -71,13 +71,8 @@ public:
     // The loop that an object's transfer lives in.
     virtual Loop& owner_of(const ObjectId& object) = 0;
     // A member wants to download this object from here; its ticket was checked. done runs in loop: how to reach the uploads.
-    struct UploadPlace {
-        Loop* loop = nullptr;
-        std::weak_ptr<Uploads> uploads;  // used in its loop alone
-        Uploads::UploadId id = 0;
-    };
     virtual void attach_upload(const ObjectId& object, std::shared_ptr<UploadTaker> taker, Handle handle, WallTime ticket_end,
-                               Loop& loop, std::function<void(Result<UploadPlace>)> done) = 0;
+                               Loop& loop, std::function<void(Result<std::shared_ptr<UploadPlace>>)> done) = 0;
     virtual void status(Loop& loop, std::function<void(std::vector<TransferStatus>)> done) = 0;
     virtual const BannedPeers& banned() const = 0;
     virtual RateLimit& upload_limit() = 0;

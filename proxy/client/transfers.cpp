@@ -82,7 +82,7 @@ public:
     Loop& owner_of(const ObjectId& object) override { return runtime_.loops.owner(object); }
 
     void attach_upload(const ObjectId& object, std::shared_ptr<UploadTaker> taker, Handle handle, WallTime ticket_end,
-                       Loop& loop, std::function<void(Result<UploadPlace>)> done) override {
+                       Loop& loop, std::function<void(Result<std::shared_ptr<UploadPlace>>)> done) override {
         Loop& owner = runtime_.loops.owner(object);
         owner.post([self = shared_from_this(), object, taker = std::move(taker), handle, ticket_end, &loop, &owner,
                     done = std::move(done)] {
@@ -90,9 +90,9 @@ public:
             const auto it = table.transfers.find(object);
             if (!self->upload_ || it == table.transfers.end())
                 return loop.post([done] { done(fail(Errc::no_such_object, "not held here")); });
-            UploadPlace place{&owner, it->second->uploads(), 0};
-            place.id = it->second->uploads()->attach(taker, handle, ticket_end);
-            loop.post([done, place] { done(place); });
+            const std::shared_ptr<Uploads> uploads = it->second->uploads();
+            auto place = std::make_shared<UploadPlace>(owner, uploads, uploads->attach(taker, handle, ticket_end));
+            loop.post([done, place = std::move(place)] { done(place); });
         });
     }
 

@@ -218,4 +218,27 @@ std::uint8_t Uploads::level() const {
     return q <= 3 * threshold ? 1 : 0;
 }
 
+template <class F>
+void UploadPlace::tell(F f) {
+    loop_->post([uploads = uploads_, f = std::move(f)] {
+        if (const auto u = uploads.lock()) f(*u);
+    });
+}
+
+UploadPlace::~UploadPlace() {
+    tell([id = id_](Uploads& u) { u.detach(id); });
+}
+
+void UploadPlace::request(const Request& request) {
+    tell([id = id_, request](Uploads& u) { u.on_request(id, request); });
+}
+
+void UploadPlace::cancel(BlockIndex block) {
+    tell([id = id_, block](Uploads& u) { u.on_cancel(id, block); });
+}
+
+void UploadPlace::renew(WallTime ticket_end) {
+    tell([id = id_, ticket_end](Uploads& u) { u.renew(id, ticket_end); });
+}
+
 }  // namespace mssl::proxy

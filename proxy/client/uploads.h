@@ -78,4 +78,27 @@ private:
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
+// A taker's place in an object's uploads, for its session: what it asks for goes to the object's loop. Its end gives the place
+// up, also when the session was over before it heard of the place.
+//
+// Thread rules: any thread.
+class UploadPlace {
+public:
+    UploadPlace(Loop& loop, std::weak_ptr<Uploads> uploads, Uploads::UploadId id)
+        : loop_(&loop), uploads_(std::move(uploads)), id_(id) {}
+    UploadPlace(const UploadPlace&) = delete;
+    UploadPlace& operator=(const UploadPlace&) = delete;
+    ~UploadPlace();
+    void request(const Request& request);
+    void cancel(BlockIndex block);
+    void renew(WallTime ticket_end);
+
+private:
+    template <class F>
+    void tell(F f);
+    Loop* loop_;
+    std::weak_ptr<Uploads> uploads_;
+    Uploads::UploadId id_;
+};
+
 }  // namespace mssl::proxy

@@ -52,10 +52,11 @@ public:
     void join(std::shared_ptr<Site>, Resolution, Loop&, std::function<void(Result<std::unique_ptr<TransferReader>>)>) override {}
     Loop& owner_of(const ObjectId&) override { return *loop_; }
     void attach_upload(const ObjectId& object, std::shared_ptr<UploadTaker> taker, Handle handle, WallTime ticket_end, Loop& loop,
-                       std::function<void(Result<UploadPlace>)> done) override {
+                       std::function<void(Result<std::shared_ptr<UploadPlace>>)> done) override {
         ++attached;
         if (object != object_) return loop.post([done] { done(fail(Errc::no_such_object, "not here")); });
-        UploadPlace place{loop_, uploads_, uploads_->attach(std::move(taker), handle, ticket_end)};
+        auto place = std::make_shared<UploadPlace>(*loop_, uploads_, uploads_->attach(std::move(taker), handle, ticket_end));
+        if (slow) return held.push_back([&loop, done, place] { loop.post([done, place] { done(place); }); });
         loop.post([done, place] { done(place); });
     }
     void status(Loop&, std::function<void(std::vector<TransferStatus>)>) override {}
@@ -64,6 +65,11 @@ public:
 
     BannedPeers ban_list;
     unsigned attached = 0;  // tickets that passed
+    bool slow = false;      // the object's loop has much to do: answers wait in held
+    std::vector<std::function<void()>> held;
+    void answer() {
+        for (const auto& f : std::exchange(held, {})) f();
+    }
     std::size_t takers() const { return uploads_->takers(); }
     void end() { uploads_.reset(); }
 
@@ -453,6 +459,38 @@ Test(peer_session, lets_go_of_who_is_gone) {
     cr_assert_eq(h.answer(g, h.open(h.ticket())), Errc::ok);
     cr_assert_eq(h.in([&] { return h.object->takers(); }), 1U);
     h.in([&] { h.guests.clear(); });
+    cr_assert(h.eventually([&] { return h.object->takers() == 0; }));
+}
+
+// The object's loop may be another, and answer an OPEN when the session has gone on.
+Test(peer_session, a_handle_that_is_closed_before_its_object_answers_leaves_nothing_behind) {
+    Here h;
+    Guest& g = h.guest();
+    h.in([&] { h.object->slow = true; });
+    h.in([&] {
+        g.wire->send(h.open(h.ticket(), 1));
+        g.wire->send(Close{Handle{1}, false, Errc::ok});
+        g.wire->send(h.open(h.ticket(), 1));
+        g.wire->send(Close{Handle{1}, false, Errc::ok});
+        g.wire->send(h.open(h.ticket(), 1));
+    });
+    cr_assert(h.eventually([&] { return h.object->attached == 3; }));
+    h.in([&] { h.object->answer(); });
+    cr_assert(h.eventually([&] { return h.object->takers() == 1; }), "what was opened last remains");
+    cr_assert_eq(h.fetch(g, 1, 2), Errc::ok);
+}
+
+Test(peer_session, a_session_that_ends_before_its_object_answers_leaves_nothing_behind) {
+    Here h;
+    Guest& g = h.guest();
+    h.in([&] {
+        h.object->slow = true;
+        g.wire->send(h.open(h.ticket()));
+    });
+    cr_assert(h.eventually([&] { return h.object->attached == 1; }));
+    h.in([&] { g.wire->fail(Errc::unexpected, "gone"); });
+    cr_assert(h.eventually([&] { return g.closed.has_value(); }));
+    h.in([&] { h.object->answer(); });
     cr_assert(h.eventually([&] { return h.object->takers() == 0; }));
 }
 
