@@ -1,5 +1,7 @@
 #include "proxy/client/peer_session.h"
 
+#include <algorithm>
+
 #include "proxy/core/log.h"
 
 namespace mssl::proxy {
@@ -17,8 +19,14 @@ public:
     Taker(std::weak_ptr<PeerSession> session, Loop& home, Loop& owner, MemberId member)
         : session_(std::move(session)), home_(&home), owner_(&owner), member_(member) {}
     void send_control(ControlFrame frame) override {
-        home_->post([session = session_, frame = std::move(frame)] {
-            if (const auto s = session.lock(); s && s->wire_) s->wire_->send(frame);
+        home_->post([session = session_, self = this, frame = std::move(frame)] {
+            const auto s = session.lock();
+            if (!s || !s->wire_) return;
+            s->wire_->send(frame);
+            // The object ended: its handle is free, and it may be opened again under another.
+            const auto* close = std::get_if<Close>(&frame);
+            const auto it = close == nullptr ? s->opened_.end() : s->opened_.find(close->handle);
+            if (it != s->opened_.end() && it->second.taker.get() == self) s->opened_.erase(it);
         });
     }
     void send_block(BlockFrame frame, BlockData data, std::function<void()> sent) override {
@@ -125,7 +133,9 @@ Status PeerSession::on_open(const Open& open) {
         if (it->second.place) it->second.place->renew(end);
         return {};
     }
-    if (opened_.size() >= kMaxHandles) return refuse(Errc::busy);
+    // Each handle holds blocks between store and socket: who has many for one object only takes memory.
+    const bool twice = std::any_of(opened_.begin(), opened_.end(), [&](const auto& o) { return o.second.object == open.object; });
+    if (twice || opened_.size() >= kMaxHandles) return refuse(Errc::busy);
     Opened& opened = opened_[open.handle];
     opened.object = open.object;
     opened.taker = std::make_shared<Taker>(weak_from_this(), *loop_, transfers_->owner_of(open.object), peer_);

@@ -453,6 +453,18 @@ Test(peer_session, ends_the_session_that_opens_a_handle_for_a_second_object) {
     cr_assert(h.eventually([&] { return g.closed.has_value(); }));
 }
 
+Test(peer_session, one_object_has_one_handle_in_a_session) {
+    Here h;
+    Guest& g = h.guest();
+    cr_assert_eq(h.answer(g, h.open(h.ticket(), 1)), Errc::ok);
+    cr_assert_eq(h.answer(g, h.open(h.ticket(), 2)), Errc::busy);
+    cr_assert_eq(h.in([&] { return h.object->attached; }), 1U);
+    cr_assert_eq(h.fetch(g, 1, 0), Errc::ok);
+    h.in([&] { g.wire->send(Close{Handle{1}, false, Errc::ok}); });
+    cr_assert_eq(h.answer(g, h.open(h.ticket(), 2)), Errc::ok, "closed under its first handle");
+    cr_assert_eq(h.fetch(g, 2, 0), Errc::ok);
+}
+
 Test(peer_session, lets_go_of_who_is_gone) {
     Here h;
     Guest& g = h.guest();
