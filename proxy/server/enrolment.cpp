@@ -5,6 +5,7 @@
 #include <openssl/sha.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -68,30 +69,35 @@ Result<std::vector<Hash>> read_tokens(const std::string& path) {
 }
 
 // Lines that a crash cut short are skipped: their certificate never went out.
-Result<std::vector<Hash>> read_used(const std::string& path) {
+template <class Used>
+Result<std::vector<Used>> read_used(const std::string& path) {
     Result<std::string> text = read_text_file(path, kMaxUsedFileBytes);
     if (!text && text.code() == Errc::no_such_object) {
         // Made now, so that its name in the directory is durable before the first line is.
         if (Status s = write_file_durably(path, {}, 0600); !s) return s.error();
-        return std::vector<Hash>{};
+        return std::vector<Used>{};
     }
     if (!text) return text.error();
-    std::vector<Hash> out;
+    std::vector<Used> out;
     const Status read = each_line(*text, [&](std::string_view line, std::size_t) -> Status {
-        const Result<Bytes> hash = from_hex(line);
-        if (hash && hash->size() == Hash::size) out.push_back(Hash::from(*hash));
+        const std::size_t space = line.find(' ');
+        const Result<Bytes> token = from_hex(line.substr(0, space));
+        if (!token || token->size() != Hash::size) return {};
+        // Without a key: nobody's any more.
+        const Result<Bytes> key = from_hex(space == std::string_view::npos ? std::string_view{} : line.substr(space + 1));
+        out.push_back({Hash::from(*token), key && key->size() == Hash::size ? Hash::from(*key) : Hash{}});
         return {};
     });
     if (!read) return read.error();
     return out;
 }
 
-Status record_used(const std::string& path, const Hash& token) {
+Status record_used(const std::string& path, const Hash& token, const Hash& key) {
     const auto failed = [&] { return fail(Errc::io, "cannot write " + path + ": " + std::strerror(errno)); };
     const Fd fd(::open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC));
     if (!fd) return failed();
     // The line break first: it ends a line that a crash cut short.
-    const std::string line = "\n" + token.hex() + "\n";
+    const std::string line = "\n" + token.hex() + " " + key.hex() + "\n";
     const ssize_t n = ::write(fd.get(), line.data(), line.size());
     if (n < 0 || static_cast<std::size_t>(n) != line.size() || ::fsync(fd.get()) != 0) return failed();
     return {};
@@ -101,7 +107,7 @@ Status record_used(const std::string& path, const Hash& token) {
 
 Result<std::shared_ptr<Enrolment>> Enrolment::open(const ServerConfig& config, std::shared_ptr<const Realm> realm) {
     std::shared_ptr<Enrolment> out(new Enrolment(std::move(realm), config.state + "/used-tokens"));
-    Result<std::vector<Hash>> used = read_used(out->used_path_);
+    Result<std::vector<Used>> used = read_used<Used>(out->used_path_);
     if (!used) return used.error();
     out->used_ = *std::move(used);
     if (Status s = out->reload(config); !s) return s.error();
@@ -131,19 +137,22 @@ Result<Certificate> Enrolment::enrol(const Enrol& request, View exporter, WallTi
         const std::lock_guard lock(mutex_);
         days = days_;
         if (tokens_needed_) {
-            if (Status s = use_token(request.token); !s) return s.error();
+            if (Status s = use_token(request.token, request.key); !s) return s.error();
         }
     }
     return realm_->enrol(request.key, now, days);
 }
 
-Status Enrolment::use_token(std::string_view token) {
+Status Enrolment::use_token(std::string_view token, const PublicKey& key) {
     const Hash hash = hash_of(token);
+    const Hash user = Hash::from(member_id_of(key).view());
     const bool known = !token.empty() && contains(tokens_, hash);
-    const bool used = contains(used_, hash);
-    if (!known || used) return fail(Errc::denied, "no token, or one that is not good (any more)");
-    if (Status s = record_used(used_path_, hash); !s) return s;
-    used_.push_back(hash);
+    const auto used = std::ranges::find(used_, hash, &Used::token);
+    const bool free = used == used_.end();
+    if (!known || (!free && used->key != user)) return fail(Errc::denied, "no token, or one that is not good (any more)");
+    if (!free) return {};
+    if (Status s = record_used(used_path_, hash, user); !s) return s;
+    used_.push_back({hash, user});
     return {};
 }
 

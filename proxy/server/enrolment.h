@@ -18,7 +18,9 @@ namespace mssl::proxy {
 class Enrolment {
 public:
     // With enrol = "token": token_file has one token a line (empty lines and lines that begin with # are skipped). Each is good
-    // once; state/used-tokens holds the SHA-256 of each used one and is durable before a certificate goes out.
+    // for one member: the key that used it may come again with it, to renew or because the answer was lost, until the operator
+    // takes it out of the file. state/used-tokens holds the SHA-256 of each used one and who used it, and is durable before a
+    // certificate goes out.
     // Errors: io, malformed (a token longer than kMaxTokenBytes).
     static Result<std::shared_ptr<Enrolment>> open(const ServerConfig& config, std::shared_ptr<const Realm> realm);
     // Takes over enrol, token_file and member_days; on an error everything stays as it is.
@@ -33,7 +35,11 @@ public:
 private:
     Enrolment(std::shared_ptr<const Realm> realm, std::string used_path)
         : realm_(std::move(realm)), used_path_(std::move(used_path)) {}
-    Status use_token(std::string_view token);
+    struct Used {
+        Hash token;
+        Hash key;
+    };
+    Status use_token(std::string_view token, const PublicKey& key);
 
     std::shared_ptr<const Realm> realm_;
     std::string used_path_;
@@ -41,7 +47,7 @@ private:
     bool tokens_needed_ = false;
     int days_ = 0;
     std::vector<Hash> tokens_;  // SHA-256 of each of the file
-    std::vector<Hash> used_;
+    std::vector<Used> used_;
 };
 
 }  // namespace mssl::proxy

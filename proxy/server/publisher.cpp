@@ -53,7 +53,7 @@ public:
         const Authority& a = target->authority;
         request.fields.add("Host", a.port == 80 ? a.host : a.host + ":" + std::to_string(a.port));
         request.fields.add("Accept", "*/*");
-        std::string key = "publish\n" + coalescing_key(origin->url_of("/"), request);
+        std::string key = "publish\n" + coalescing_key(origin->url_of("/"), request, {});
         const bool first = parts->asks->join(key, loop_, [alive = std::weak_ptr(self_)](const ResolveOutcome& outcome) {
             if (const auto self = alive.lock()) (*self)->on_outcome(outcome);
         });

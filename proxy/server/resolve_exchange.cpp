@@ -13,7 +13,9 @@ ResolveExchange::ResolveExchange(AnswerPort& port, std::shared_ptr<const FrontPa
 ResolveExchange::~ResolveExchange() { stop(); }
 
 void ResolveExchange::begin() {
-    std::string key = coalescing_key(origin_->url_of("/"), request_);
+    const ShareRule* const rule = origin_->rule_for(request_.target);
+    const bool restricted = rule != nullptr && rule->access == Access::restricted;
+    std::string key = coalescing_key(origin_->url_of("/"), request_, restricted ? port_->stream().peer().ip_string() : "");
     const bool first = parts_->asks->join(key, port_->loop(), [alive = std::weak_ptr(self_)](const ResolveOutcome& outcome) {
         if (const auto self = alive.lock()) (*self)->on_outcome(outcome);
     });

@@ -38,6 +38,11 @@ Judgement judge_304(const RequestHead& request, const ResolvePlan& plan, const R
             return {Verdict::relay, "not modified, by the application's own condition", {}};
         if (named && tag != plan.ours->etag) return {Verdict::again, "304 for another entity tag", {}};
         if (!named && !plan.theirs.empty()) return {Verdict::again, "304 that does not say for which entity tag", {}};
+    } else if (const std::string* date = answer.fields.find("Last-Modified");
+               date == nullptr || parse_http_date(*date) != plan.ours->last_modified) {
+        // To many an origin If-Modified-Since means "not newer": also what an older file put back in its place is (RFC 9110
+        // §13.1.3).
+        return {Verdict::again, "304 that does not repeat the date asked for", {}};
     }
     if (std::optional<std::string> why = why_not_shared_any_more(request, answer, rule.access))
         return {Verdict::again, *why, {}};
@@ -94,8 +99,8 @@ std::vector<HeaderField> replayed_fields(const ResponseHead& answer) {
     return f.items();
 }
 
-std::string coalescing_key(std::string_view origin_url, const RequestHead& request) {
-    return std::string(origin_url) + "\n" + serialize(request);
+std::string coalescing_key(std::string_view origin_url, const RequestHead& request, std::string_view asker) {
+    return std::string(origin_url) + "\n" + std::string(asker) + "\n" + serialize(request);
 }
 
 }  // namespace mssl::proxy

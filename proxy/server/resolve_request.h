@@ -39,7 +39,8 @@ Judgement judge(const RequestHead& request, const ResolvePlan& plan, const Respo
 // The end-to-end fields of an answer that go with a Resolved, or into a manifest.
 std::vector<HeaderField> replayed_fields(const ResponseHead& answer);
 
-// Names requests with identical heads: only those are coalesced.
-std::string coalescing_key(std::string_view origin_url, const RequestHead& request);
+// Names requests with identical heads: only those are coalesced. asker: where the origin may answer by who asks (a path with
+// access = "restricted"), the address that it is told in X-Forwarded-For; else empty.
+std::string coalescing_key(std::string_view origin_url, const RequestHead& request, std::string_view asker);
 
 }  // namespace mssl::proxy

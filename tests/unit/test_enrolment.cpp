@@ -107,24 +107,52 @@ Test(enrolment, wants_possession_of_the_key_proven_on_this_very_connection) {
     cr_assert(enrolment->enrol(a.request("good"), a.exporter, kNow).has_value());
 }
 
-Test(enrolment, takes_each_token_once_even_after_a_restart_and_a_reload) {
+Test(enrolment, takes_each_token_of_one_member_alone_even_after_a_restart_and_a_reload) {
     const TempDir dir;
     const std::shared_ptr<const Realm> realm = Realm::open(dir.path("state"), kNow).value();
     const ServerConfig config = config_in(dir, "# comment\none\r\n\n  two  \nthree");
     const auto enrolment = Enrolment::open(config, realm).value();
-    const Applicant a;
-    const auto with = [&](Enrolment& e, const char* token) { return code_of(e.enrol(a.request(token), a.exporter, kNow)); };
+    const Applicant a, b;
+    const auto by = [&](const Applicant& who, Enrolment& e, const char* token) {
+        return code_of(e.enrol(who.request(token), who.exporter, kNow));
+    };
+    const auto with = [&](Enrolment& e, const char* token) { return by(a, e, token); };
     cr_assert_eq(with(*enrolment, ""), Errc::denied);
     cr_assert_eq(with(*enrolment, "# comment"), Errc::denied);
     cr_assert_eq(with(*enrolment, "on"), Errc::denied);
     cr_assert_eq(with(*enrolment, "one"), Errc::ok);
-    cr_assert_eq(with(*enrolment, "one"), Errc::denied);
+    cr_assert_eq(by(b, *enrolment, "one"), Errc::denied);
     cr_assert(enrolment->reload(config).has_value());
-    cr_assert_eq(with(*enrolment, "one"), Errc::denied);
+    cr_assert_eq(by(b, *enrolment, "one"), Errc::denied);
     const auto again = Enrolment::open(config, realm).value();
-    cr_assert_eq(with(*again, "one"), Errc::denied);
+    cr_assert_eq(by(b, *again, "one"), Errc::denied);
     cr_assert_eq(with(*again, "two"), Errc::ok);
     cr_assert_eq(with(*again, "three"), Errc::ok);
+}
+
+Test(enrolment, renews_the_member_that_used_a_token_until_the_operator_takes_it_away) {
+    const TempDir dir;
+    const std::shared_ptr<const Realm> realm = Realm::open(dir.path("state"), kNow).value();
+    const Applicant a;
+    for (int day = 0; day < 14; day += 6) {
+        const auto enrolment = Enrolment::open(config_in(dir, "one\n"), realm).value();
+        const WallTime then{kNow.unix_seconds + day * 86400};
+        const Result<Certificate> made = enrolment->enrol(a.request("one"), a.exporter, then);
+        cr_assert(made.has_value(), "day %d", day);
+        cr_assert(realm->trust().check_member(*made, realm->signer(), then).has_value(), "day %d", day);
+    }
+    const auto without = Enrolment::open(config_in(dir, "two\n"), realm).value();
+    cr_assert_eq(code_of(without->enrol(a.request("one"), a.exporter, kNow)), Errc::denied);
+}
+
+Test(enrolment, gives_nobody_a_token_whose_user_an_older_version_did_not_note) {
+    const TempDir dir;
+    const std::shared_ptr<const Realm> realm = Realm::open(dir.path("state"), kNow).value();
+    // SHA-256 of "one".
+    dir.write("state/used-tokens", "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed\n");
+    const auto enrolment = Enrolment::open(config_in(dir, "one\n"), realm).value();
+    const Applicant a;
+    cr_assert_eq(code_of(enrolment->enrol(a.request("one"), a.exporter, kNow)), Errc::denied);
 }
 
 Test(enrolment, gives_nothing_when_the_use_of_a_token_cannot_be_recorded) {

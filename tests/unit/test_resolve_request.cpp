@@ -89,6 +89,14 @@ Test(resolve_judge, tells_whose_304_it_is) {
     cr_assert(verdict({}, std::nullopt, answer(304)) == Verdict::relay);
 }
 
+Test(resolve_judge, takes_a_304_for_a_date_only_when_it_repeats_that_date) {
+    const Validator dated{{}, 784111777};
+    cr_assert(verdict({}, dated, answer(304, {{"Last-Modified", "Sun, 06 Nov 1994 08:49:37 GMT"}})) == Verdict::unmodified);
+    // An older file that was put back is "not modified since" as well.
+    cr_assert(verdict({}, dated, answer(304, {{"Last-Modified", "Sat, 05 Nov 1994 08:49:37 GMT"}})) == Verdict::again);
+    cr_assert(verdict({}, dated, answer(304)) == Verdict::again);
+}
+
 Test(resolve_judge, stops_sharing_when_a_304_says_private) {
     for (const char* said : {"private", "no-store", "no-cache"})
         cr_assert(verdict({}, kKnown, answer(304, {{"ETag", "\"k\""}, {"Cache-Control", said}})) == Verdict::again, "%s", said);
@@ -126,11 +134,12 @@ Test(resolve_fields, replays_end_to_end_fields_alone) {
 }
 
 Test(coalescing, joins_identical_heads_of_one_origin_only) {
-    const auto key = [](const List& f) { return coalescing_key("http://a:80/", request(f)); };
+    const auto key = [](const List& f) { return coalescing_key("http://a:80/", request(f), {}); };
     cr_assert_eq(key({{"Accept", "x"}}), key({{"Accept", "x"}}));
     cr_assert_neq(key({{"Accept", "x"}}), key({{"Accept", "y"}}));
     cr_assert_neq(key({{"Authorization", "x"}}), key({}));
-    cr_assert_neq(coalescing_key("http://a:80/", request()), coalescing_key("http://b:80/", request()));
+    cr_assert_neq(coalescing_key("http://a:80/", request(), {}), coalescing_key("http://b:80/", request(), {}));
+    cr_assert_neq(coalescing_key("http://a:80/", request(), "192.0.2.1"), coalescing_key("http://a:80/", request(), "192.0.2.2"));
 }
 
 Test(forwarding, says_for_whom_and_never_an_mssl_field) {
