@@ -12,7 +12,16 @@ constexpr std::size_t kMinAheadBlocks = 2;
 // Written from the body and the range, never replayed.
 constexpr std::string_view kFraming[] = {"Content-Length", "Content-Range", "Transfer-Encoding", "Connection", "Trailer"};
 
-ResponseHead answer_head(const Resolution& resolution, const RangeAnswer& answer, std::uint64_t length) {
+// RFC 9111 §3.2: the fields of the answer of now replace the stored ones of the same name.
+Fields current_fields(const Resolution& resolution) {
+    Fields out;
+    for (const HeaderField& f : resolution.manifest->body.fields) out.add(f.name, f.value);
+    for (const HeaderField& f : resolution.fields) out.remove(f.name);
+    for (const HeaderField& f : resolution.fields) out.add(f.name, f.value);
+    return out;
+}
+
+ResponseHead answer_head(Fields fields, const RangeAnswer& answer, std::uint64_t length) {
     ResponseHead head;
     head.status = answer.status;
     switch (answer.status) {
@@ -22,10 +31,7 @@ ResponseHead answer_head(const Resolution& resolution, const RangeAnswer& answer
     case 416: head.reason = "Range Not Satisfiable"; break;
     default: head.reason = "OK"; break;
     }
-    for (const HeaderField& f : resolution.manifest->body.fields) head.fields.add(f.name, f.value);
-    // RFC 9111 §3.2: the fields of the answer of now replace the stored ones of the same name.
-    for (const HeaderField& f : resolution.fields) head.fields.remove(f.name);
-    for (const HeaderField& f : resolution.fields) head.fields.add(f.name, f.value);
+    head.fields = std::move(fields);
     for (const std::string_view name : kFraming) head.fields.remove(name);
     if (answer.status == 206)
         head.fields.add("Content-Range", "bytes " + std::to_string(answer.first) + "-" +
@@ -45,8 +51,9 @@ Delivery::Delivery(Loop& loop, const RequestHead& request, const Resolution& res
                    std::unique_ptr<TransferReader> reader, bool keep_alive, std::string_view via, std::function<void()> wake)
     : loop_(&loop), reader_(std::move(reader)), wake_(std::move(wake)) {
     const Manifest& m = resolution.manifest->body;
-    const RangeAnswer answer = answer_range(request.fields, m.validator, m.length);
-    ResponseHead head = answer_head(resolution, answer, m.length);
+    Fields fields = current_fields(resolution);
+    const RangeAnswer answer = answer_range(request.fields, m.validator, m.length, strong_date(fields));
+    ResponseHead head = answer_head(std::move(fields), answer, m.length);
     head.keep_alive = keep_alive;
     if (!via.empty()) head.fields.add("Via", std::string(via));
     head_ = serialize(head);

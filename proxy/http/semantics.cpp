@@ -58,6 +58,16 @@ std::optional<std::vector<EntityTag>> parse_entity_tags(const Fields& fields, st
     return out;
 }
 
+namespace {
+
+// The date of a field that counts only when it is there once and well-formed.
+std::optional<std::int64_t> single_date(const Fields& fields, std::string_view name) {
+    if (fields.count(name) != 1) return std::nullopt;
+    return parse_http_date(*fields.find(name));
+}
+
+}  // namespace
+
 std::optional<Validator> strong_validator(const ResponseHead& response) {
     if (const std::size_t tags = response.fields.count("ETag"); tags != 0) {
         // A weak or broken tag is the origin's word that equal dates do not mean equal bytes either.
@@ -67,13 +77,17 @@ std::optional<Validator> strong_validator(const ResponseHead& response) {
         if (tag.weak || tag.tag == "*") return std::nullopt;
         return Validator{tag.tag, 0};
     }
-    if (response.fields.count("Last-Modified") != 1 || response.fields.count("Date") != 1) return std::nullopt;
-    const std::optional<std::int64_t> modified = parse_http_date(*response.fields.find("Last-Modified"));
-    const std::optional<std::int64_t> date = parse_http_date(*response.fields.find("Date"));
+    const std::int64_t modified = strong_date(response.fields);
+    if (modified == 0) return std::nullopt;
+    return Validator{{}, modified};
+}
+
+std::int64_t strong_date(const Fields& response) {
+    const std::optional<std::int64_t> modified = single_date(response, "Last-Modified");
+    const std::optional<std::int64_t> date = single_date(response, "Date");
     // A second change within the second of the first would bear the same date; sixty allow for clocks that differ.
     constexpr std::int64_t settled = 60;
-    if (!modified || !date || *modified <= 0 || *modified > *date - settled) return std::nullopt;
-    return Validator{{}, *modified};
+    return modified && date && *modified > 0 && *modified <= *date - settled ? *modified : 0;
 }
 
 // ── Sharing ──
@@ -125,12 +139,6 @@ bool matches(const EntityTag& tag, const Validator& validator, bool weakly) {
     return !validator.etag.empty() && tag.tag == validator.etag && (weakly || !tag.weak);
 }
 
-// The date of a field that counts only when it is there once and well-formed.
-std::optional<std::int64_t> single_date(const Fields& fields, std::string_view name) {
-    if (fields.count(name) != 1) return std::nullopt;
-    return parse_http_date(*fields.find(name));
-}
-
 // Steps 1 to 4 of RFC 9110 §13.2.2: 200 to go on, 304 or 412.
 std::uint16_t evaluate_preconditions(const Fields& request, const Validator& validator) {
     auto any_match = [&](std::string_view name, bool weakly) {
@@ -153,7 +161,7 @@ std::uint16_t evaluate_preconditions(const Fields& request, const Validator& val
 }
 
 // Step 5: whether Range applies (RFC 9110 §13.1.5: strong comparison, a date exactly).
-bool if_range_holds(const Fields& request, const Validator& validator) {
+bool if_range_holds(const Fields& request, const Validator& validator, std::int64_t dated) {
     const std::size_t count = request.count("If-Range");
     if (count == 0) return true;
     if (count != 1) return false;
@@ -164,7 +172,7 @@ bool if_range_holds(const Fields& request, const Validator& validator) {
         return tag && rest.empty() && matches(*tag, validator, false);
     }
     const std::optional<std::int64_t> date = parse_http_date(value);
-    return date && validator.last_modified != 0 && *date == validator.last_modified;
+    return date && *date != 0 && (*date == validator.last_modified || *date == dated);
 }
 
 // Any number of digits (the grammar has no limit), stopping at the largest value.
@@ -202,10 +210,10 @@ RangeAnswer apply_range(std::string_view value, std::uint64_t length) {
 
 }  // namespace
 
-RangeAnswer answer_range(const Fields& request, const Validator& validator, std::uint64_t length) {
+RangeAnswer answer_range(const Fields& request, const Validator& validator, std::uint64_t length, std::int64_t dated) {
     const std::uint16_t status = evaluate_preconditions(request, validator);
     if (status != 200) return {status, 0, 0};
-    if (request.count("Range") != 1 || !if_range_holds(request, validator)) return {200, 0, length};
+    if (request.count("Range") != 1 || !if_range_holds(request, validator, dated)) return {200, 0, length};
     return apply_range(trim(*request.find("Range")), length);
 }
 

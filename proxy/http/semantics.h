@@ -21,6 +21,9 @@ std::optional<std::vector<EntityTag>> parse_entity_tags(const Fields& fields, st
 // §8.8.2.2 calls strong (60 s older). Nothing: never shared.
 std::optional<Validator> strong_validator(const ResponseHead& response);
 
+// Last-Modified of a response where it is strong by that rule, in seconds since 1970; else 0.
+std::int64_t strong_date(const Fields& response);
+
 // DESIGN 3 "Shared only if", without path and size rules. The reason it is not, for the log, or nothing when it is.
 std::optional<std::string> why_not_shared(const RequestHead& request, const ResponseHead& response, Access access);
 
@@ -31,7 +34,8 @@ struct RangeAnswer {
     std::uint64_t first = 0;          // of the body to send
     std::uint64_t count = 0;
 };
-RangeAnswer answer_range(const Fields& request, const Validator& validator, std::uint64_t length);
+// dated: a representation with an entity tag may have a strong date as well, and If-Range may name either; 0: it has none.
+RangeAnswer answer_range(const Fields& request, const Validator& validator, std::uint64_t length, std::int64_t dated = 0);
 
 // Content-Range of a 206 ("bytes a-b/len") → first, last, complete length; malformed otherwise.
 struct ContentRange {

@@ -271,6 +271,19 @@ Test(semantics, preconditions_in_their_order) {
     }
 }
 
+Test(semantics, a_tagged_representation_has_a_date_for_if_range_too_where_that_is_strong) {
+    const Validator tag{"\"a\"", 0};
+    const Fields asked = fields({{"If-Range", "Sun, 06 Nov 1994 08:49:37 GMT"}, {"Range", "bytes=0-1"}});
+    const auto status = [&](const char* modified, const char* date) {
+        return answer_range(asked, tag, 1000, strong_date(fields({{"Last-Modified", modified}, {"Date", date}}))).status;
+    };
+    cr_assert_eq(status("Sun, 06 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:50:37 GMT"), 206);
+    cr_assert_eq(status("Sun, 06 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:50:36 GMT"), 200);
+    cr_assert_eq(status("Sun, 06 Nov 1994 08:49:38 GMT", "Mon, 07 Nov 1994 08:50:37 GMT"), 200);
+    // No date makes a precondition of a tagged one fail or hold.
+    cr_assert_eq(answer_range(fields({{"If-Modified-Since", "Mon, 07 Nov 1994 00:00:00 GMT"}}), tag, 1000, 784111777).status, 200);
+}
+
 Test(semantics, content_ranges) {
     const Result<ContentRange> good = parse_content_range("bytes 0-499/1234");
     cr_assert(good.has_value());
