@@ -17,6 +17,8 @@ constexpr std::size_t kMaxOutput = 256 * 1024;
 // Written in one callback of a delivery, so that a fast application does not starve the loop's others.
 constexpr std::size_t kWriteAtOnce = 1 << 20;
 
+constexpr std::uint16_t kHttpPort = 80;
+
 constexpr Duration kTick = std::chrono::seconds(1);
 constexpr Duration kHeadTime = std::chrono::seconds(30);      // from a head's first byte to its last: then 408
 constexpr Duration kIdleTime = std::chrono::seconds(75);      // between requests: as common servers keep connections
@@ -32,10 +34,20 @@ struct AppConnection::DeliveryHold final : Disposable {
     std::unique_ptr<Delivery> delivery;
 };
 
-AppConnection::AppConnection(AppConnections& all, Fd fd, InterceptConfig::Mode mode)
-    : all_(&all), loop_(&all.loop_), mode_(mode), tick_(all.loop_, [this] { tick(); }) {
-    if (mode_ == InterceptConfig::Mode::redirect) {
-        if (Result<Address> to = original_destination(fd.get())) destination_ = *to;
+AppConnection::AppConnection(AppConnections& all, Fd fd, const InterceptConfig& intercept)
+    : all_(&all), loop_(&all.loop_), mode_(intercept.mode), tick_(all.loop_, [this] { tick(); }) {
+    switch (mode_) {
+    case InterceptConfig::Mode::http_proxy: break;
+    case InterceptConfig::Mode::redirect:
+        if (Result<Address> to = original_destination(fd.get())) destination_.emplace(*to);
+        break;
+    case InterceptConfig::Mode::tproxy:
+        if (Result<Address> to = transparent_destination(fd.get(), intercept.listen)) destination_.emplace(*to);
+        break;
+    case InterceptConfig::Mode::socks5:
+        socks_ = std::make_unique<SocksHandshake>();
+        state_ = State::greeting;
+        break;
     }
     probe_when_silent(fd.get());
     StreamTimeouts timeouts;
@@ -52,7 +64,8 @@ AppConnection::~AppConnection() {
 
 void AppConnection::drain() {
     turn_.keep_alive = false;
-    if (state_ == State::waiting && !in_.parser().mid_message() && in_.empty()) finish();
+    const bool idle = state_ == State::waiting && !in_.parser().mid_message() && in_.empty();
+    if (idle || state_ == State::greeting) finish();
 }
 
 // ── The application's bytes ──
@@ -89,6 +102,7 @@ void AppConnection::pump() {
 // One event. False: nothing more to do for now.
 bool AppConnection::step() {
     switch (state_) {
+    case State::greeting: return step_greeting();
     case State::tunnel: return step_tunnel();
     case State::ending:
     case State::over: return false;
@@ -160,6 +174,56 @@ bool AppConnection::step_tunnel() {
     return true;
 }
 
+// ── SOCKS ──
+
+bool AppConnection::step_greeting() {
+    Bytes reply;
+    const std::size_t used = socks_->take(in_.rest(), reply);
+    in_.skip(used);
+    if (!reply.empty()) queue(reply);
+    if (over()) return false;
+    switch (socks_->state()) {
+    case SocksHandshake::State::greeting:
+    case SocksHandshake::State::request:
+        if (used == 0 && in_.ended()) finish();
+        return used != 0 && !over();
+    case SocksHandshake::State::refused:
+        add(loop_->counters().requests_refused);
+        log::info("SOCKS refused", {{"why", socks_->why()}});
+        finish();
+        return false;
+    case SocksHandshake::State::asked: begin_asked(); return !over();
+    }
+    return false;
+}
+
+// What goes to port 80, or to a site, is HTTP and treated as if it had been redirected here. The rest is a tunnel.
+void AppConnection::begin_asked() {
+    destination_.emplace(socks_->destination());
+    if (destination_->authority.port == kHttpPort || all_->sites_->find(destination_->authority)) {
+        socks_.reset();
+        queue(socks_reply(SocksReply::succeeded));
+        if (!over()) state_ = State::waiting;
+        return;
+    }
+    turn_ = {};
+    turn_.authority = destination_->authority;
+    turn_.request.method = "CONNECT";  // as it is logged
+    turn_.request_paused = true;
+    state_ = State::answering;
+    add(loop_->counters().requests);
+    answering_ = std::make_unique<Tunnel>(static_cast<AnswerPort&>(*this), *loop_, all_->runtime_.workers,
+                                          destination_->authority);
+    answering_->begin();
+}
+
+void AppConnection::fail_asked(SocksReply code) {
+    socks_.reset();
+    log_answer("refused");
+    queue(socks_reply(code));
+    finish();
+}
+
 void AppConnection::request_room() {
     turn_.request_paused = false;
     pump();
@@ -178,18 +242,25 @@ void AppConnection::begin_request() {
 
     if (turn_.request.body == BodyKind::none && turn_.request.method != "CONNECT")
         turn_.request_over = in_.ends_without_content();
-    if (mode_ == InterceptConfig::Mode::redirect) {
-        if (!destination_)
-            return refuse(400, "this port takes redirected connections alone, and this one came straight to it");
-        if (all_->own_->contains(stream_->peer()))
-            return refuse(508, "this proxy's own connection was redirected back to it: the redirect rule must exempt the user "
-                               "that msslproxy runs as");
-    }
-    std::variant<Wish, Refusal> judged = mode_ == InterceptConfig::Mode::redirect
-                                             ? judge_redirected_request(turn_.request, *destination_)
-                                             : judge_proxy_request(turn_.request);
+    std::variant<Wish, Refusal> judged = judge_request();
     if (const Refusal* refusal = std::get_if<Refusal>(&judged)) return refuse(refusal->status, refusal->text);
     begin_exchange(std::move(std::get<Wish>(judged)));
+}
+
+std::variant<Wish, Refusal> AppConnection::judge_request() {
+    const bool proxy_port = mode_ == InterceptConfig::Mode::http_proxy;
+    // Who came straight to a port for caught connections, and asks as one asks a proxy, is answered as by one. On this host
+    // alone: such a port may be open to others, and is not to become their proxy.
+    const bool mistaken = !proxy_port && !destination_ && is_said_to_a_proxy(turn_.request) && stream_->peer().is_loopback();
+    turn_.to_a_proxy = proxy_port || mistaken;
+    if (turn_.to_a_proxy) return judge_proxy_request(turn_.request);
+    if (!destination_)
+        return Refusal{400, "this port takes connections that the packet filter sends to it, and this one came straight to it, or "
+                            "its destination was lost: REDIRECT must happen in the network namespace of msslproxy"};
+    if (all_->own_->contains(stream_->peer()))
+        return Refusal{508, "this proxy's own connection was sent back to it: the rule of the packet filter must exempt the user "
+                            "that msslproxy runs as"};
+    return judge_caught_request(turn_.request, destination_->authority);
 }
 
 void AppConnection::begin_exchange(Wish wish) {
@@ -209,26 +280,28 @@ void AppConnection::begin_exchange(Wish wish) {
     case Wish::Kind::exchange: break;
     }
     std::shared_ptr<Site> site = all_->sites_->find(wish.authority);
-    if (!site || mode_ != InterceptConfig::Mode::redirect) return begin_relay(std::move(wish), std::move(site));
+    if (!site || turn_.to_a_proxy) return begin_relay(std::move(wish), std::move(site));
     check_host(std::move(wish), std::move(site));
 }
 
 // CVE-2009-0801: a Host that does not lead where the application connected to could make it, and everybody after it, read
 // another site's bytes. Such a request goes to where it was going, and nothing is shared.
 void AppConnection::check_host(Wish wish, std::shared_ptr<Site> site) {
-    if (wish.authority.port != destination_->port()) return begin_relay(std::move(wish), nullptr);
-    if (wish.authority.host == checked_host_) return begin_relay(std::move(wish), std::move(site));
+    if (wish.authority.port != destination_->authority.port) return begin_relay(std::move(wish), nullptr);
+    if (wish.authority.host == checked_host_ || wish.authority == destination_->authority)
+        return begin_relay(std::move(wish), std::move(site));
+    if (!destination_->address) return begin_relay(std::move(wish), nullptr);
     turn_.request_paused = true;
     const std::string host = wish.authority.host;
     resolve_name(all_->runtime_.workers, *loop_, without_brackets(host), wish.authority.port,
                  [this, alive = std::weak_ptr<bool>(alive_), wish = std::move(wish), site = std::move(site)](
                      Result<std::vector<Address>> found) mutable {
                      if (alive.expired() || over()) return;
-                     if (found && leads_to(*found, *destination_)) {
+                     if (found && leads_to(*found, *destination_->address)) {
                          checked_host_ = wish.authority.host;
                      } else {
                          log::info("host does not lead to the destination: not shared",
-                                   {{"host", wish.authority.host}, {"destination", destination_->to_string()}});
+                                   {{"host", wish.authority.host}, {"destination", destination_->address->to_string()}});
                          site = nullptr;
                      }
                      turn_.request_paused = false;
@@ -239,16 +312,16 @@ void AppConnection::check_host(Wish wish, std::shared_ptr<Site> site) {
 
 void AppConnection::begin_relay(Wish wish, std::shared_ptr<Site> site) {
     RelayPlan plan;
-    plan.via = mode_ == InterceptConfig::Mode::http_proxy;
+    plan.via = turn_.to_a_proxy;
     plan.request = forward_request(turn_.request, std::move(wish.target), wish.host, plan.via);
     plan.authority = wish.authority;
     plan.site = turn_.site = std::move(site);
     plan.origin.host = without_brackets(wish.authority.host);
     plan.origin.port = wish.authority.port;
     if (destination_) {
-        plan.origin.addresses = {*destination_};
-        plan.origin.host = destination_->ip_string();
-        plan.origin.port = destination_->port();
+        plan.origin.host = without_brackets(destination_->authority.host);
+        plan.origin.port = destination_->authority.port;
+        if (destination_->address) plan.origin.addresses = {*destination_->address};
     }
     auto relay = std::make_unique<Relay>(static_cast<AnswerPort&>(*this), all_->pool_, *all_->own_, std::move(plan));
     relay_ = relay.get();
@@ -269,6 +342,10 @@ void AppConnection::answer_head(ResponseHead head) {
     }
     turn_.head_sent = true;
     turn_.status = head.status;
+    if (socks_) {
+        socks_.reset();
+        return queue(socks_reply(SocksReply::succeeded));
+    }
     const bool connected = turn_.request.method == "CONNECT" && head.status < 300;
     // An answer before the whole request: what is left of it is not waited for.
     if (!turn_.request_over) turn_.keep_alive = false;
@@ -323,6 +400,7 @@ void AppConnection::answer_broken(const Error& why) {
 void AppConnection::answer_failed(std::uint16_t status, std::string_view text, const Error& why) {
     if (state_ != State::answering) return;
     if (turn_.head_sent) return answer_broken(why);
+    if (socks_) return fail_asked(why.code == Errc::unreachable ? SocksReply::host_unreachable : SocksReply::general_failure);
     answer_text(status, text);
 }
 
@@ -379,7 +457,7 @@ void AppConnection::begin_delivery(const Resolution& resolution, Result<std::uni
     if (!reader) return delivery_failed(reader.error());
     // An answer that does not say keep-alive is none to HTTP/1.0.
     if (turn_.request.minor == 0) turn_.keep_alive = false;
-    const std::string via = mode_ == InterceptConfig::Mode::http_proxy ? "1.1 " + std::string(kViaName) : std::string{};
+    const std::string via = turn_.to_a_proxy ? "1.1 " + std::string(kViaName) : std::string{};
     delivery_ = std::make_unique<DeliveryHold>();
     delivery_->delivery = std::make_unique<Delivery>(*loop_, turn_.request, resolution, std::move(*reader), turn_.keep_alive, via, [this] {
         pump_delivery();
@@ -519,6 +597,9 @@ void AppConnection::tick() {
     const MonoTime now = loop_->now();
     const bool pending = !out_.empty() || delivery_ != nullptr;
     switch (state_) {
+    case State::greeting:
+        if (now - read_at_ > kHeadTime) finish();
+        return;
     case State::waiting:
         if (in_head_) {
             if (now - head_since_ > kHeadTime) {

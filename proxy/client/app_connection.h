@@ -1,6 +1,7 @@
 // One application's connection: requests parsed strictly, answered one at a time and in order (pipelined ones wait unread), by a
 // Relay, a Tunnel, or a Delivery of a shared object.
 //
+//     greeting (SOCKS) ──asked──▶ waiting, for HTTP, or tunnel
 //     waiting ──head──▶ answering ──answer and request over──▶ waiting (keep-alive) or ending
 //        │                 │    └──101, CONNECT──▶ tunnel ──both ended──▶ over
 //        │ malformed: 400  └──cannot be completed──▶ aborted (RST: never a clean end)
@@ -20,6 +21,7 @@
 #include "proxy/client/intercept.h"
 #include "proxy/client/relay.h"
 #include "proxy/client/site_table.h"
+#include "proxy/client/socks.h"
 #include "proxy/core/config.h"
 #include "proxy/http/body_writer.h"
 
@@ -29,12 +31,12 @@ class AppConnections;
 
 class AppConnection final : public Disposable, private StreamHandler, private AnswerPort {
 public:
-    AppConnection(AppConnections& all, Fd fd, InterceptConfig::Mode mode);
+    AppConnection(AppConnections& all, Fd fd, const InterceptConfig& intercept);
     ~AppConnection() override;
     void drain();
 
 private:
-    enum class State : std::uint8_t { waiting, answering, tunnel, ending, over };
+    enum class State : std::uint8_t { greeting, waiting, answering, tunnel, ending, over };
     struct DeliveryHold;
 
     // One request and its answer.
@@ -46,6 +48,7 @@ private:
         bool request_over = false, request_paused = false;
         bool head_sent = false, answer_over = false, keep_alive = true;
         bool starved = false;               // answer_body() said stop
+        bool to_a_proxy = false;            // the application knows that it speaks to one
         BodyWriter body;
         std::uint16_t status = 0;
         std::uint64_t body_bytes = 0;
@@ -69,9 +72,13 @@ private:
 
     void pump();
     bool step();
+    bool step_greeting();
+    void begin_asked();
+    void fail_asked(SocksReply code);
     bool step_tunnel();
     bool take_event(const Result<HttpEvent>& event, bool at_end);
     void begin_request();
+    std::variant<Wish, Refusal> judge_request();
     void begin_exchange(Wish wish);
     void check_host(Wish wish, std::shared_ptr<Site> site);
     void begin_relay(Wish wish, std::shared_ptr<Site> site);
@@ -96,7 +103,8 @@ private:
     Loop* loop_;
     std::unique_ptr<Stream> stream_;
     const InterceptConfig::Mode mode_;
-    std::optional<Address> destination_;  // of a redirected connection
+    std::optional<Destination> destination_;  // where it was going, but for an http-proxy's
+    std::unique_ptr<SocksHandshake> socks_;   // until its reply is sent
     Timer tick_;
     State state_ = State::waiting;
     bool pumping_ = false, pump_again_ = false;
@@ -105,7 +113,7 @@ private:
     AppOutput out_;
     MonoTime read_at_, wrote_at_, head_since_;
     bool in_head_ = false;
-    std::string checked_host_;  // leads to destination_ (redirect)
+    std::string checked_host_;  // leads to destination_
 
     Turn turn_;
     std::unique_ptr<Answering> answering_;

@@ -18,9 +18,9 @@ AppConnections::AppConnections(Runtime& runtime, Loop& loop, std::shared_ptr<Sit
 
 AppConnections::~AppConnections() = default;
 
-void AppConnections::begin(Fd fd, InterceptConfig::Mode mode) {
+void AppConnections::begin(Fd fd, const InterceptConfig& intercept) {
     if (draining_) return;
-    auto connection = std::make_unique<AppConnection>(*this, std::move(fd), mode);
+    auto connection = std::make_unique<AppConnection>(*this, std::move(fd), intercept);
     AppConnection* key = connection.get();
     connections_.emplace(key, std::move(connection));
 }

@@ -26,7 +26,7 @@ public:
     AppConnections(const AppConnections&) = delete;
     AppConnections& operator=(const AppConnections&) = delete;
 
-    void begin(Fd fd, InterceptConfig::Mode mode);
+    void begin(Fd fd, const InterceptConfig& intercept);
     // No further request: idle connections end now, the others after their answer. done: when the last has ended.
     void drain(std::function<void()> done);
     std::size_t open() const { return connections_.size(); }

@@ -33,7 +33,7 @@ AppInput::Came AppInput::read(Stream& stream) {
 Result<HttpEvent> AppInput::next() {
     if (at_end()) return parser_.end();
     std::size_t used = 0;
-    Result<HttpEvent> event = parser_.feed(View(bytes_).subspan(begin_, end_ - begin_), used);
+    Result<HttpEvent> event = parser_.feed(rest(), used);
     begin_ += used;
     return event;
 }
@@ -45,7 +45,7 @@ bool AppInput::ends_without_content() {
 }
 
 View AppInput::take_all() {
-    const View all = View(bytes_).subspan(begin_, end_ - begin_);
+    const View all = rest();
     begin_ = end_;
     return all;
 }

@@ -19,6 +19,9 @@ public:
     Result<HttpEvent> next();
     // After a head that announces no content: whether the request is over with it.
     bool ends_without_content();
+    // What is here and not yet taken, for what comes before HTTP; and a prefix of it taken.
+    View rest() const { return View(bytes_).subspan(begin_, end_ - begin_); }
+    void skip(std::size_t n) { begin_ += n; }
     // Everything that is here, past the parser: of a tunnel. Valid until the next read.
     View take_all();
 

@@ -83,9 +83,11 @@ struct ClientSide::Impl {
                 std::make_unique<AppConnections>(runtime, runtime.loops.at(i), sites, transfers, own));
         for (const InterceptConfig& intercept : client.intercept) {
             auto listener = Listener::open(runtime.loops, intercept.listen,
-                                           [this, mode = intercept.mode](Loop& loop, Fd fd, const Address&) {
-                                               connections[loop.number()]->begin(std::move(fd), mode);
-                                           });
+                                           [this, intercept](Loop& loop, Fd fd, const Address&) {
+                                               connections[loop.number()]->begin(std::move(fd), intercept);
+                                           },
+                                           intercept.mode == InterceptConfig::Mode::tproxy ? Listener::Kind::transparent
+                                                                                           : Listener::Kind::plain);
             if (!listener) return listener.error();
             listeners.push_back(std::move(*listener));
         }

@@ -59,17 +59,28 @@ std::variant<Wish, Refusal> judge_proxy_request(RequestHead& request) {
     return finish(request, std::move(wish));
 }
 
-std::variant<Wish, Refusal> judge_redirected_request(RequestHead& request, const Address& destination) {
-    if (request.method == "CONNECT" || (!request.target.starts_with('/') && request.target != "*"))
-        return Refusal{400, "this port takes redirected connections, and is no HTTP proxy: programs that are told of a proxy "
-                            "need an [[intercept]] with mode = \"http-proxy\""};
+Destination::Destination(const Address& to) : address(to) {
+    const std::string ip = to.ip_string();
+    authority = {to.is_v4() ? ip : "[" + ip + "]", to.port()};
+}
+
+Destination::Destination(Authority to) : authority(std::move(to)) {
+    if (Result<Address> numeric = Address::parse(authority.host + ":" + std::to_string(authority.port))) address = *numeric;
+}
+
+bool is_said_to_a_proxy(const RequestHead& request) {
+    return request.method == "CONNECT" || (!request.target.starts_with('/') && request.target != "*");
+}
+
+std::variant<Wish, Refusal> judge_caught_request(RequestHead& request, const Authority& destination) {
+    if (request.method == "CONNECT") return Refusal{400, "a tunnel asked of a server that is no proxy"};
+    if (is_said_to_a_proxy(request)) return judge_proxy_request(request);
     Wish wish;
     wish.target = request.target;
     const std::string* host = request.fields.find("Host");
     if (host == nullptr || host->empty()) {
         // HTTP/1.0. What goes on is 1.1, which wants one.
-        const std::string ip = destination.ip_string();
-        wish.authority = {destination.is_v4() ? ip : "[" + ip + "]", destination.port()};
+        wish.authority = destination;
         wish.host = host_field(wish.authority);
         return finish(request, std::move(wish));
     }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <variant>
@@ -33,9 +34,20 @@ struct Refusal {
 // On an http-proxy port: absolute-form, whose authority prevails over Host (RFC 9112 §3.2.2), and CONNECT. Decrements
 // Max-Forwards.
 std::variant<Wish, Refusal> judge_proxy_request(RequestHead& request);
-// On a redirect port: origin-form. authority is what Host says, and is not to be believed before it was checked against
-// destination (CVE-2009-0801); without Host it is the destination.
-std::variant<Wish, Refusal> judge_redirected_request(RequestHead& request, const Address& destination);
+// Where an application's connection was going, as its way in tells: to an address (redirect, tproxy), or to what SOCKS named.
+struct Destination {
+    explicit Destination(const Address& to);
+    explicit Destination(Authority to);
+    Authority authority;
+    std::optional<Address> address;  // null: a name
+};
+
+// On a connection that was caught on its way: origin-form, or absolute-form, which a server accepts too (RFC 9112 §3.2.2).
+// authority is what the request says, and is not to be believed before it was checked against destination (CVE-2009-0801);
+// where it says nothing it is the destination.
+std::variant<Wish, Refusal> judge_caught_request(RequestHead& request, const Authority& destination);
+// Only who was told of a proxy asks like this.
+bool is_said_to_a_proxy(const RequestHead& request);
 
 // Whether one of the addresses that Host's name has is the one that the application connected to.
 bool leads_to(const std::vector<Address>& resolved, const Address& destination);

@@ -40,6 +40,8 @@ libproxy_la_SOURCES += \
 	proxy/client/site.cpp \
 	proxy/client/site.h \
 	proxy/client/site_table.h \
+	proxy/client/socks.cpp \
+	proxy/client/socks.h \
 	proxy/client/transfer.h \
 	proxy/client/transfer_core.cpp \
 	proxy/client/transfer_core.h \

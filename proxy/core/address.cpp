@@ -229,6 +229,14 @@ Result<Address> original_destination(int fd) {
     return original;
 }
 
+Result<Address> transparent_destination(int fd, const Address& listening) {
+    const Result<Address> local = local_address(fd);
+    // TPROXY leaves the port that the application asked for; who connected to the listener itself has the listener's.
+    if (local && local->port() == listening.port())
+        return fail(Errc::unexpected, "connected to " + local->to_string() + " itself, not sent to it by TPROXY");
+    return local;
+}
+
 void resolve_name(Workers& workers, Loop& loop, const std::string& host, std::uint16_t port,
                   std::function<void(Result<std::vector<Address>>)> done) {
     if (const auto address = numeric(host, port)) {

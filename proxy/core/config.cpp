@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <array>
 #include <cctype>
 #include <filesystem>
 
@@ -197,9 +198,11 @@ void read_intercept(ConfigSection& s, ClientConfig& client) {
     InterceptConfig intercept;
     s.require("mode");
     s.require("listen");
+    using Mode = InterceptConfig::Mode;
+    constexpr std::array modes = {Mode::http_proxy, Mode::redirect, Mode::tproxy, Mode::socks5};
     std::size_t mode = 0;
-    s.choice("mode", {"http-proxy", "redirect"}, {"forward", "tproxy", "socks5"}, mode);
-    intercept.mode = mode == 0 ? InterceptConfig::Mode::http_proxy : InterceptConfig::Mode::redirect;
+    s.choice("mode", {"http-proxy", "redirect", "tproxy", "socks5"}, {"forward"}, mode);
+    intercept.mode = modes.at(mode);
     std::optional<Address> listen;
     s.address("listen", listen);
     if (listen) intercept.listen = *listen;

@@ -46,7 +46,7 @@ struct ServerConfig {
 };
 
 struct InterceptConfig {                // [[intercept]], S
-    enum class Mode : std::uint8_t { http_proxy, redirect };
+    enum class Mode : std::uint8_t { http_proxy, redirect, tproxy, socks5 };
     Mode mode = Mode::http_proxy;
     Address listen;
 };

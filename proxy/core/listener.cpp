@@ -27,7 +27,19 @@ bool out_of_resources(int error) {
 
 Error io_error(const std::string& what) { return fail(Errc::io, what + ": " + std::strerror(errno)); }
 
-Result<Fd> bind_and_listen(const Address& at) {
+// Lets connections to any address in, as TPROXY sends them (ip(7)).
+Status make_transparent(int fd, const Address& at) {
+    const int on = 1;
+    const int rc = at.is_v4() ? setsockopt(fd, SOL_IP, IP_TRANSPARENT, &on, sizeof on)
+                              : setsockopt(fd, SOL_IPV6, IPV6_TRANSPARENT, &on, sizeof on);
+    if (rc == 0) return {};
+    if (errno == EPERM)
+        return fail(Errc::io, "listen on " + at.to_string() + " for TPROXY: not permitted; the daemon needs CAP_NET_ADMIN "
+                              "(AmbientCapabilities= in its unit)");
+    return io_error("IP_TRANSPARENT for " + at.to_string());
+}
+
+Result<Fd> bind_and_listen(const Address& at, Listener::Kind kind) {
     Fd fd(socket(at.sa()->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     if (!fd) return io_error("socket for " + at.to_string());
     const int on = 1, off = 0;
@@ -35,6 +47,8 @@ Result<Fd> bind_and_listen(const Address& at) {
     // "[::]:443" is meant for both families, whatever net.ipv6.bindv6only says.
     if (!at.is_v4() && setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off) != 0)
         return io_error("IPV6_V6ONLY");
+    if (kind == Listener::Kind::transparent)
+        if (Status s = make_transparent(fd.get(), at); !s) return s.error();
     if (bind(fd.get(), at.sa(), at.length()) != 0) return io_error("bind to " + at.to_string());
     if (listen(fd.get(), kBacklog) != 0) return io_error("listen on " + at.to_string());
     return fd;
@@ -129,10 +143,10 @@ Listener::Listener() = default;
 
 Listener::~Listener() = default;
 
-Result<std::unique_ptr<Listener>> Listener::open(LoopGroup& loops, const Address& at, Accepted accepted) {
+Result<std::unique_ptr<Listener>> Listener::open(LoopGroup& loops, const Address& at, Accepted accepted, Kind kind) {
     Fd fd = take_inherited_listener(at);
     if (!fd) {
-        Result<Fd> bound = bind_and_listen(at);
+        Result<Fd> bound = bind_and_listen(at, kind);
         if (!bound) return bound.error();
         fd = std::move(*bound);
     }

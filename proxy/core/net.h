@@ -65,6 +65,9 @@ Result<Address> peer_address(int fd);
 // SO_ORIGINAL_DST / IP6T_SO_ORIGINAL_DST of a redirected connection; `unexpected` when it equals the local address or
 // is missing: a direct hit, which must be refused or it loops (findings).
 Result<Address> original_destination(int fd);
+// Of a connection that came by TPROXY to a listener at listening: its own address is the destination. `unexpected` for a
+// direct hit, as above.
+Result<Address> transparent_destination(int fd, const Address& listening);
 
 // Accepts on every loop in turn. On EMFILE/ENFILE/ENOBUFS/ENOMEM accepting pauses, a spare descriptor is spent on
 // closing one waiting connection cleanly, and accepting resumes when descriptors are back.
@@ -73,9 +76,10 @@ Result<Address> original_destination(int fd);
 class Listener {
 public:
     using Accepted = std::function<void(Loop&, Fd, const Address& peer)>;  // runs in that loop's thread
-    // Binds and listens now (errors at once), accepts from start() on. transparent: no special option is needed for
-    // REDIRECT. An fd of LISTEN_FDS with the same address is taken over.
-    static Result<std::unique_ptr<Listener>> open(LoopGroup& loops, const Address& at, Accepted accepted);
+    enum class Kind : std::uint8_t { plain, transparent };  // transparent: IP_TRANSPARENT, for TPROXY; wants CAP_NET_ADMIN
+    // Binds and listens now (errors at once), accepts from start() on. An fd of LISTEN_FDS with the same address is taken
+    // over.
+    static Result<std::unique_ptr<Listener>> open(LoopGroup& loops, const Address& at, Accepted accepted, Kind kind = Kind::plain);
     ~Listener();
     void start();
     void stop();  // stops accepting; the socket closes with the Listener

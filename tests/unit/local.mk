@@ -41,6 +41,7 @@ tests_unit_unit_tests_SOURCES = \
 	tests/unit/test_semantics.cpp \
 	tests/unit/test_server_side.cpp \
 	tests/unit/test_session.cpp \
+	tests/unit/test_socks.cpp \
 	tests/unit/test_spread.cpp \
 	tests/unit/test_status_page.cpp \
 	tests/unit/test_store.cpp \

@@ -19,6 +19,7 @@ RequestHead request(const char* method, const char* target, const List& list = {
 }
 
 Address at(const char* text) { return *Address::parse(text); }
+Authority caught(const char* text) { return Destination(at(text)).authority; }
 
 }  // namespace
 
@@ -87,7 +88,7 @@ Test(intercept, max_forwards_counts_down_and_ends_here) {
 
 Test(intercept, redirected_requests_keep_their_host_and_target) {
     RequestHead r = request("GET", "/x", {{"Host", "A.example:81"}});
-    const auto judged = judge_redirected_request(r, at("192.0.2.1:81"));
+    const auto judged = judge_caught_request(r, caught("192.0.2.1:81"));
     const Wish& w = std::get<Wish>(judged);
     cr_assert_eq(w.authority.host, "a.example");
     cr_assert_eq(w.authority.port, 81);
@@ -97,19 +98,40 @@ Test(intercept, redirected_requests_keep_their_host_and_target) {
 
 Test(intercept, a_redirected_request_without_host_is_for_its_destination) {
     RequestHead r = request("GET", "/x");
-    auto judged = judge_redirected_request(r, at("192.0.2.1:80"));
+    auto judged = judge_caught_request(r, caught("192.0.2.1:80"));
     cr_assert_eq(std::get<Wish>(judged).host, "192.0.2.1");
-    judged = judge_redirected_request(r, at("[2001:db8::1]:81"));
+    judged = judge_caught_request(r, caught("[2001:db8::1]:81"));
     cr_assert_eq(std::get<Wish>(judged).host, "[2001:db8::1]:81");
 }
 
-Test(intercept, a_redirect_port_is_no_proxy) {
-    for (const char* target : {"http://a.example/", "a.example:443"}) {
-        RequestHead r = request("GET", target, {{"Host", "a.example"}});
-        cr_assert(std::holds_alternative<Refusal>(judge_redirected_request(r, at("192.0.2.1:80"))), "%s", target);
-    }
-    RequestHead r = request("CONNECT", "a.example:443", {{"Host", "a.example:443"}});
-    cr_assert(std::holds_alternative<Refusal>(judge_redirected_request(r, at("192.0.2.1:443"))));
+Test(intercept, absolute_form_is_taken_on_a_caught_connection_and_says_what_must_lead_there) {
+    RequestHead r = request("GET", "http://a.example/x", {{"Host", "b.example"}});
+    const auto judged = judge_caught_request(r, caught("192.0.2.1:80"));
+    const Wish& w = std::get<Wish>(judged);
+    cr_assert_eq(w.authority.host, "a.example");
+    cr_assert_eq(w.target, "/x");
+    cr_assert_eq(w.host, "a.example");
+}
+
+Test(intercept, a_caught_connection_asks_for_no_tunnel) {
+    RequestHead r = request("GET", "a.example:443", {{"Host", "a.example"}});
+    cr_assert(std::holds_alternative<Refusal>(judge_caught_request(r, caught("192.0.2.1:80"))));
+    r = request("CONNECT", "a.example:443", {{"Host", "a.example:443"}});
+    cr_assert(std::holds_alternative<Refusal>(judge_caught_request(r, caught("192.0.2.1:443"))));
+}
+
+Test(intercept, what_is_said_to_a_proxy_is_told_from_what_is_said_to_a_server) {
+    cr_assert(is_said_to_a_proxy(request("GET", "http://a.example/")));
+    cr_assert(is_said_to_a_proxy(request("CONNECT", "a.example:443")));
+    cr_assert(!is_said_to_a_proxy(request("GET", "/")));
+    cr_assert(!is_said_to_a_proxy(request("OPTIONS", "*")));
+}
+
+Test(intercept, a_destination_is_an_address_also_when_it_came_as_text) {
+    cr_assert(Destination(Authority{"192.0.2.1", 80}).address == at("192.0.2.1:80"));
+    cr_assert(Destination(Authority{"[2001:db8::1]", 81}).address == at("[2001:db8::1]:81"));
+    cr_assert(!Destination(Authority{"a.example", 80}).address);
+    cr_assert(Destination(at("[2001:db8::1]:81")).authority == (Authority{"[2001:db8::1]", 81}));
 }
 
 Test(intercept, a_host_leads_to_the_destination_only_by_address_and_port) {
