@@ -91,7 +91,7 @@ def random_file(path, size, seed=1):
 class Program:
     """A running program of a host, with its output in a file."""
 
-    def __init__(self, host, name, argv, user=None, ready=False, env=None, limit_nofile=None):
+    def __init__(self, host, name, argv, user=None, ready=False, env=None, limit_nofile=None, capabilities=None):
         self.host, self.name = host, name
         self.log = os.path.join(host.dir, name + ".log")
         self.argv = argv
@@ -99,6 +99,8 @@ class Program:
         prefix = list(host.prefix)
         if user and os.geteuid() == 0:
             prefix += ["setpriv", "--reuid=" + user, "--regid=%d" % pwd.getpwnam(user).pw_gid, "--clear-groups"]
+            if capabilities:  # as AmbientCapabilities= of a unit
+                prefix += ["--inh-caps=+" + capabilities, "--ambient-caps=+" + capabilities]
         if limit_nofile:
             prefix += ["prlimit", "--nofile=%d:%d" % (limit_nofile, limit_nofile)]
         notify = None
@@ -379,8 +381,9 @@ def mssl():
 class Proxy:
     """A running msslproxy with its configuration and status page."""
 
-    def __init__(self, host, name, config, start=True, env=None, limit_nofile=None):
+    def __init__(self, host, name, config, start=True, env=None, limit_nofile=None, capabilities=None):
         self.host, self.name, self.env, self.limit_nofile = host, name, env, limit_nofile
+        self.capabilities = capabilities
         self.status_port = host.port(9440)
         self.config_path = host.write(name + ".toml", config + '\n[status]\nlisten = "127.0.0.1:%d"\n' % self.status_port)
         self.program = None
@@ -389,7 +392,7 @@ class Proxy:
 
     def start(self):
         self.program = self.host.program(self.name, [msslproxy(), "-c", self.config_path], user=DAEMON_USER, ready=True,
-                                         env=self.env, limit_nofile=self.limit_nofile)
+                                         env=self.env, limit_nofile=self.limit_nofile, capabilities=self.capabilities)
         return self
 
     def status(self):

@@ -12,6 +12,7 @@ EXTRA_DIST += \
 	tests/e2e/cases_http.py \
 	tests/e2e/cases_intercept.py \
 	tests/e2e/cases_liars.py \
+	tests/e2e/cases_ways_in.py \
 	tests/e2e/demo \
 	tests/e2e/harness.py \
 	tests/e2e/http-client.sh \
