@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 
 #include <algorithm>
+#include <array>
 
 #include "protocol/bytes.h"
 #include "proxy/http/syntax.h"
@@ -16,6 +17,9 @@ constexpr std::uint8_t kNoAuthentication = 0;
 constexpr std::uint8_t kNoAcceptableMethod = 0xff;
 constexpr std::uint8_t kConnect = 1;
 constexpr std::uint8_t kIpv4 = 1, kName = 3, kIpv6 = 4;
+
+// "Request rejected or failed", as SOCKS 4 says it.
+constexpr std::array<std::uint8_t, 8> kSocks4Rejected = {0, 0x5b};
 
 void append(Bytes& out, View bytes) { out.insert(out.end(), bytes.begin(), bytes.end()); }
 
@@ -46,7 +50,7 @@ std::size_t SocksHandshake::take_greeting(View input, Bytes& out) {
     if (input.empty()) return 0;
     if (input[0] != kVersion) {
         // Silence would be a riddle: SOCKS 4 has a reply of its own ("rejected"), and an HTTP client reads text.
-        if (input[0] == 4) append(out, Bytes{0, 0x5b, 0, 0, 0, 0, 0, 0});
+        if (input[0] == 4) append(out, kSocks4Rejected);
         if (input[0] >= 'A' && input[0] <= 'Z')
             append(out, as_view("HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n"
                                 "mSSL: this port speaks SOCKS 5, and is no HTTP proxy.\n"));
@@ -57,11 +61,13 @@ std::size_t SocksHandshake::take_greeting(View input, Bytes& out) {
     const std::size_t length = 2U + input[1];
     const View methods = input.subspan(2, input[1]);
     if (std::ranges::find(methods, kNoAuthentication) == methods.end()) {
-        append(out, Bytes{kVersion, kNoAcceptableMethod});
+        out.push_back(kVersion);
+        out.push_back(kNoAcceptableMethod);
         refuse("the application insists on authentication, and there is none");
         return length;
     }
-    append(out, Bytes{kVersion, kNoAuthentication});
+    out.push_back(kVersion);
+    out.push_back(kNoAuthentication);
     state_ = State::request;
     return length;
 }
@@ -90,7 +96,8 @@ std::size_t SocksHandshake::take_request(View input, Bytes& out) {
         const View name = reader.var8(255);
         host.assign(name.begin(), name.end());
         // Some applications put an address where a name belongs.
-        if (host.find(':') != std::string::npos && !host.starts_with('[')) host = "[" + host + "]";
+        in6_addr parsed{};
+        if (inet_pton(AF_INET6, host.c_str(), &parsed) == 1) host = "[" + host + "]";
     }
     const std::uint16_t port = reader.u16();
     // By the rules of Host: what could not stand there is no name of anything.

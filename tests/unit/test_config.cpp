@@ -190,7 +190,6 @@ const Bad kBad[] = {
     {"[client]\n[store]\nmax-size = 1.5\n", "3:12", "found a floating-point number"},
     {"[client]\n[intercept]\nmode = \"redirect\"\n", "2:1", "found a table, expected an array of tables: write [[intercept]]"},
     {"[client]\n[[intercept]]\nmode = \"forward\"\n", "3:8", "\"forward\" is not available in this version"},
-    {"[client]\n[[intercept]]\nmode = \"tproxy\"\n", "3:8", "not available in this version"},
     {"[client]\n[[intercept]]\nmode = \"magic\"\n", "3:8", "found string \"magic\", expected \"http-proxy\", \"redirect\", \"tproxy\" or \"socks5\""},
     {"[client]\n[[intercept]]\nmode = \"redirect\"\n", "2:1", "[[intercept]] needs the key listen"},
     {"[client]\n[[site]]\nserver = \"192.0.2.1\"\n", "2:1", "[[site]] needs the key host"},

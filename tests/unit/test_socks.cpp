@@ -1,6 +1,8 @@
 // SOCKS 5 as RFC 1928 has it, byte by byte: what is asked comes out, and everything else is refused in the words of the protocol.
 #include <criterion/criterion.h>
 
+#include <algorithm>
+
 #include "proxy/client/socks.h"
 
 using namespace mssl;
@@ -21,8 +23,9 @@ Bytes connect_to(std::uint8_t type, const Bytes& host, std::uint16_t port, std::
 }
 
 Bytes name(std::string_view text) {
-    Bytes out = {static_cast<std::uint8_t>(text.size())};
-    out.insert(out.end(), text.begin(), text.end());
+    Bytes out(1 + text.size());
+    out[0] = static_cast<std::uint8_t>(text.size());
+    std::copy(text.begin(), text.end(), out.begin() + 1);
     return out;
 }
 
