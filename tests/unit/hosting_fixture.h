@@ -33,6 +33,7 @@ struct Engine {
     ~Engine() {
         loops.stop_all();
         thread.join();
+        workers.stop();  // a job under way would post its result to a loop that is gone
     }
     template <class F>
     auto run(Loop& loop, F f) {

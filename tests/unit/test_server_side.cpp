@@ -84,9 +84,9 @@ struct Server {
     std::shared_ptr<Config> config = std::make_shared<Config>();
     std::shared_ptr<Realm> realm;
 
-    Workers workers{2};
     BufferPool buffers{std::size_t{64} << 20};
     std::unique_ptr<LoopGroup> loops;
+    std::unique_ptr<Workers> workers;
     std::unique_ptr<Runtime> runtime;
     std::unique_ptr<ServerSide> side;
     std::thread thread;
@@ -115,14 +115,18 @@ struct Server {
     ~Server() { stop(); }
     void start() {
         loops = std::make_unique<LoopGroup>(2);
-        runtime = std::make_unique<Runtime>(Runtime{*loops, workers, buffers});
+        workers = std::make_unique<Workers>(2);
+        runtime = std::make_unique<Runtime>(Runtime{*loops, *workers, buffers});
         side = ServerSide::start(*runtime, config).value();
         thread = std::thread([this] { loops->run(); });
     }
     void stop() {
         loops->stop_all();
         thread.join();
+        // As the daemon ends: a worker that still had a job would post its result to a loop that is gone.
+        workers->stop();
         side.reset();
+        loops->empty();
         loops.reset();
     }
     void restart() {
