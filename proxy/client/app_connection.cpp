@@ -17,8 +17,6 @@ constexpr std::size_t kMaxOutput = 256 * 1024;
 // Written in one callback of a delivery, so that a fast application does not starve the loop's others.
 constexpr std::size_t kWriteAtOnce = 1 << 20;
 
-constexpr std::uint16_t kHttpPort = 80;
-
 constexpr Duration kTick = std::chrono::seconds(1);
 constexpr Duration kHeadTime = std::chrono::seconds(30);      // from a head's first byte to its last: then 408
 constexpr Duration kIdleTime = std::chrono::seconds(75);      // between requests: as common servers keep connections
@@ -212,8 +210,11 @@ void AppConnection::begin_asked() {
     turn_.request_paused = true;
     state_ = State::answering;
     add(loop_->counters().requests);
-    answering_ = std::make_unique<Tunnel>(static_cast<AnswerPort&>(*this), *loop_, all_->runtime_.workers,
-                                          destination_->authority);
+    begin_tunnel(destination_->authority);
+}
+
+void AppConnection::begin_tunnel(Authority to) {
+    answering_ = std::make_unique<Tunnel>(static_cast<AnswerPort&>(*this), *loop_, all_->runtime_.workers, std::move(to));
     answering_->begin();
 }
 
@@ -267,11 +268,7 @@ void AppConnection::begin_exchange(Wish wish) {
     turn_.authority = wish.authority;
     turn_.target = wish.target;
     switch (wish.kind) {
-    case Wish::Kind::tunnel:
-        answering_ = std::make_unique<Tunnel>(static_cast<AnswerPort&>(*this), *loop_, all_->runtime_.workers,
-                                              std::move(wish.authority));
-        answering_->begin();
-        return;
+    case Wish::Kind::tunnel: return begin_tunnel(std::move(wish.authority));
     case Wish::Kind::answer:
         turn_.how = "answered";
         if (turn_.request.method == "TRACE") return refuse(405, "TRACE ends here");

@@ -75,6 +75,7 @@ private:
     bool step_greeting();
     void begin_asked();
     void fail_asked(SocksReply code);
+    void begin_tunnel(Authority to);
     bool step_tunnel();
     bool take_event(const Result<HttpEvent>& event, bool at_end);
     void begin_request();

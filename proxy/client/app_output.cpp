@@ -11,7 +11,6 @@ bool AppOutput::put(Stream& stream, View bytes) {
         bytes = bytes.subspan(*n);
     }
     if (bytes.empty()) return moved;
-    if (empty()) bytes_.clear(), at_ = 0;
     bytes_.insert(bytes_.end(), bytes.begin(), bytes.end());
     stream.want_write(true);
     return moved;

@@ -8,8 +8,6 @@
 namespace mssl::proxy {
 namespace {
 
-constexpr std::uint16_t kHttpPort = 80;
-
 // RFC 9110 §7.6.2. True: this hop is the last.
 Result<bool> count_hop(RequestHead& request) {
     if (request.method != "OPTIONS" && request.method != "TRACE") return false;

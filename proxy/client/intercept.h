@@ -14,6 +14,8 @@
 
 namespace mssl::proxy {
 
+inline constexpr std::uint16_t kHttpPort = 80;  // of "http" where no port is written (RFC 9110 §4.2.1)
+
 struct Wish {
     enum class Kind : std::uint8_t {
         exchange,  // a request to forward

@@ -1,13 +1,13 @@
 // The server's side of SOCKS 5 (RFC 1928) up to its reply, without I/O: no authentication, CONNECT alone.
 //
-//     greeting ──methods──▶ request ──CONNECT──▶ asked (reply() is due) 
+//     greeting ──methods──▶ request ──CONNECT──▶ asked (socks_reply() is due)
 //        └──────────────────────┴──▶ refused (what take() left to send, then the end)
 //
 // Thread rules: one owner.
 #pragma once
 
 #include <cstdint>
-#include <optional>
+#include <string>
 
 #include "protocol/result.h"
 #include "protocol/types.h"
@@ -15,12 +15,10 @@
 
 namespace mssl::proxy {
 
-enum class SocksReply : std::uint8_t {  // RFC 1928 §6
+enum class SocksReply : std::uint8_t {  // those of RFC 1928 §6 that are given
     succeeded = 0,
     general_failure = 1,
-    network_unreachable = 3,
     host_unreachable = 4,
-    connection_refused = 5,
     command_not_supported = 7,
     address_type_not_supported = 8,
 };
@@ -30,15 +28,13 @@ public:
     enum class State : std::uint8_t { greeting, request, asked, refused };
 
     // Takes a prefix of input (its length comes back) and appends to out what is to be sent. Less than a message: 0 bytes are
-    // taken, and take() wants to be called with more. No message is longer than kMaxMessage.
+    // taken, and take() wants to be called with more. No message is longer than 262 bytes (a request with a name of 255).
     std::size_t take(View input, Bytes& out);
     State state() const { return state_; }
     // Once asked: where to. The host is lower-case; an IPv6 address in brackets, as in an Authority everywhere.
     const Authority& destination() const { return destination_; }
     // Why it was refused, for the log.
     const std::string& why() const { return why_; }
-
-    static constexpr std::size_t kMaxMessage = 4 + 1 + 255 + 2;  // a request with the longest name
 
 private:
     std::size_t take_greeting(View input, Bytes& out);

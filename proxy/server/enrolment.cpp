@@ -69,16 +69,15 @@ Result<std::vector<Hash>> read_tokens(const std::string& path) {
 }
 
 // Lines that a crash cut short are skipped: their certificate never went out.
-template <class Used>
-Result<std::vector<Used>> read_used(const std::string& path) {
+Result<std::vector<Enrolment::Used>> read_used(const std::string& path) {
     Result<std::string> text = read_text_file(path, kMaxUsedFileBytes);
     if (!text && text.code() == Errc::no_such_object) {
         // Made now, so that its name in the directory is durable before the first line is.
         if (Status s = write_file_durably(path, {}, 0600); !s) return s.error();
-        return std::vector<Used>{};
+        return std::vector<Enrolment::Used>{};
     }
     if (!text) return text.error();
-    std::vector<Used> out;
+    std::vector<Enrolment::Used> out;
     const Status read = each_line(*text, [&](std::string_view line, std::size_t) -> Status {
         const std::size_t space = line.find(' ');
         const Result<Bytes> token = from_hex(line.substr(0, space));
@@ -107,7 +106,7 @@ Status record_used(const std::string& path, const Hash& token, const Hash& key) 
 
 Result<std::shared_ptr<Enrolment>> Enrolment::open(const ServerConfig& config, std::shared_ptr<const Realm> realm) {
     std::shared_ptr<Enrolment> out(new Enrolment(std::move(realm), config.state + "/used-tokens"));
-    Result<std::vector<Used>> used = read_used<Used>(out->used_path_);
+    Result<std::vector<Used>> used = read_used(out->used_path_);
     if (!used) return used.error();
     out->used_ = *std::move(used);
     if (Status s = out->reload(config); !s) return s.error();

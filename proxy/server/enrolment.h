@@ -32,13 +32,15 @@ public:
 
     const Realm& realm() const { return *realm_; }
 
+    // A line of state/used-tokens.
+    struct Used {
+        Hash token;  // SHA-256
+        Hash key;    // the member's id; zeros where an older version did not note it
+    };
+
 private:
     Enrolment(std::shared_ptr<const Realm> realm, std::string used_path)
         : realm_(std::move(realm)), used_path_(std::move(used_path)) {}
-    struct Used {
-        Hash token;
-        Hash key;
-    };
     Status use_token(std::string_view token, const PublicKey& key);
 
     std::shared_ptr<const Realm> realm_;

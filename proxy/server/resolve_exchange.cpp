@@ -21,7 +21,7 @@ void ResolveExchange::begin() {
     });
     if (!first) return;
     ask_ = ResolveAsk::start(port_->loop(),
-                             {parts_, origin_, origin_->rule_for(request_.target), request_, port_->stream().peer(), std::move(key)},
+                             {parts_, origin_, rule, request_, port_->stream().peer(), std::move(key)},
                              this);
 }
 

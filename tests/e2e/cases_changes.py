@@ -4,9 +4,9 @@ import os
 import shutil
 import sys
 
-from cases_failures import SLOW, expect_broken
 from harness import random_file, sha256, wait_for
-from scene import MIB, World, begin, case, content, expect, expect_whole, fetch, named, transfer, wait_received
+from scene import (MIB, SLOW, World, begin, case, content, expect, expect_broken, expect_whole, fetch, half_way, named, transfer,
+                   wait_hashed, wait_received)
 
 # /shared/END, /length/END, /chunked/END: half of the file, then, once the file `go` is there, the END: close, reset or hang.
 # /mute: no answer at all. HEAD and conditions mean nothing to it.
@@ -117,11 +117,7 @@ def origin_killed_cold(lab):
 @case()
 def origin_killed_known(lab):
     """The origin is killed after an object was hashed: downloads under way end whole; nothing comes without the origin's word."""
-    w = World(lab, up=2 * SLOW)
-    c = w.client(fallback="none")
-    d = begin(c)
-    wait_received(d, MIB)
-    wait_for("the object to be hashed", lambda: "object complete" in w.server.log())
+    w, c, d = half_way(lab)
     w.nginx.program.kill()
     d.finish()
     expect_whole(d, w.sum)
@@ -176,7 +172,7 @@ def changes(lab, same_validator):
     downloads = [begin(c) for c in clients]
     for d in downloads:
         wait_received(d, MIB)
-    wait_for("the object to be hashed", lambda: "object complete" in w.server.log())
+    wait_hashed(w)
     was = transfer(clients[0])["object"]
     fresh = change(w, same_validator)
     for d in downloads:
@@ -201,11 +197,7 @@ def object_changes_in_mid_download(lab):
 @case()
 def object_changes_but_is_spooled(lab):
     """The object is replaced in mid-download when the server has it spooled: the download ends with all of the old bytes."""
-    w = World(lab, up=2 * SLOW)
-    c = w.client(fallback="none")
-    d = begin(c)
-    wait_received(d, MIB)
-    wait_for("the object to be hashed", lambda: "object complete" in w.server.log())
+    w, c, d = half_way(lab)
     fresh = change(w, same_validator=False)
     d.finish()
     expect_whole(d, w.sum)

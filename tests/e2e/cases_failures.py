@@ -4,19 +4,8 @@ import os
 import subprocess
 
 from harness import NAME, wait_for
-from scene import MIB, World, begin, case, content, expect, expect_whole, fetch, named, transfer, wait_received
-
-SLOW = 8  # Mbit/s: a MiB a second, so that a download has a middle
-BROKEN = (18, 56)  # what curl says of an answer that ended early
-
-
-def expect_broken(w, d, timeout=120):
-    """The application was told that it has not got everything, and what it has got is right."""
-    d.finish(timeout=timeout, check=False)
-    expect(d.exit in BROKEN, "curl to say that the answer broke", d.exit)
-    got = content(d.output)
-    expect(len(got) < w.length, "fewer bytes than the object has", len(got))
-    expect(got == content(w.big)[:len(got)], "the right ones as far as they go")
+from scene import (MIB, SLOW, World, begin, case, content, expect, expect_broken, expect_whole, fetch, half_way, named, transfer,
+                   wait_received)
 
 
 def wait_verified(client, at_least):
@@ -83,11 +72,7 @@ def server_dies_before_the_first_byte(lab):
 @case()
 def server_restarts_in_mid_download(lab):
     """The server is killed and started again in mid-download: the download goes on, and a hashed object is not read again."""
-    w = World(lab, up=2 * SLOW)
-    c = w.client(fallback="none")
-    d = begin(c)
-    wait_received(d, MIB)
-    wait_for("the object to be hashed", lambda: "object complete" in w.server.log())
+    w, c, d = half_way(lab)
     w.server.program.kill()
     w.server.start()
     expect(d.process.poll() is None, "the download to wait for the server", d.size())

@@ -9,6 +9,8 @@ from harness import Client, Failure, Lab, NAME, Nginx, Server, random_file, sha2
 
 MIB = 1 << 20
 KIB = 1 << 10
+SLOW = 8  # Mbit/s: a MiB a second, so that a download has a middle
+BROKEN = (18, 56)  # what curl says of an answer that ended early
 
 
 class Skip(Exception):
@@ -144,6 +146,29 @@ def wait_received(download, at_least):
             raise Failure("the download ended (%d) before it was half done" % download.process.returncode)
         return download.size() >= at_least
     wait_for("%d bytes at the application" % at_least, there)
+
+
+def wait_hashed(w):
+    wait_for("the object to be hashed", lambda: "object complete" in w.server.log())
+
+
+def half_way(lab):
+    """A world, its one client, and that client's download under way, when the server has read and hashed the whole object."""
+    w = World(lab, up=2 * SLOW)
+    c = w.client(fallback="none")
+    d = begin(c)
+    wait_received(d, MIB)
+    wait_hashed(w)
+    return w, c, d
+
+
+def expect_broken(w, d, timeout=120):
+    """The application was told that it has not got everything, and what it has got is right."""
+    d.finish(timeout=timeout, check=False)
+    expect(d.exit in BROKEN, "curl to say that the answer broke", d.exit)
+    got = content(d.output)
+    expect(len(got) < w.length, "fewer bytes than the object has", len(got))
+    expect(got == content(w.big)[:len(got)], "the right ones as far as they go")
 
 
 # Sends standard input to a socket and prints what comes back until the other side ends. In a host of its own network a case cannot
