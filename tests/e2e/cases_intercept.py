@@ -56,12 +56,19 @@ table ip mssl_of_somebody {
 """
 
 
+def link_local_is_settled(host):
+    """The kernel adds the route of its own link-local address when it has found that nobody else has it (RFC 4862 section 5.4)."""
+    addresses = host.run("ip", "-6", "addr", "show", "dev", "eth0", "scope", "link").stdout
+    return "fe80:" in addresses and "tentative" not in addresses
+
+
 def uncaptured(lab, **kw):
     """A world and a client whose host has tables of its own, and where the verb has not run."""
     w = World(lab, **kw)
     c = w.client()
     intercept(c.host, "off")
     c.host.run("nft", "-f", c.host.write("foreign.nft", FOREIGN))
+    wait_for("the kernel to have its routes", lambda: link_local_is_settled(c.host))
     return w, c
 
 
