@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -62,6 +63,16 @@ def wait_for(what, condition, timeout=TIMEOUT):
         if time.monotonic() > deadline:
             raise Failure("waited %g s for %s" % (timeout, what))
         time.sleep(0.02)
+
+
+def free_port():
+    """A TCP port that nobody listens on now. Not one that the system gave: those it gives to outgoing connections too, such as
+    another test's, before the program that is to listen has begun."""
+    while True:
+        port = random.randrange(10000, 32768)  # ip(7): from 32768 on they are given out
+        with socket.socket() as s, contextlib.suppress(OSError):
+            s.bind(("127.0.0.1", port))
+            return port
 
 
 def sha256(path):
@@ -222,9 +233,7 @@ class Host:
         """The port that a service of this host listens on: fixed in a namespace of its own, else any free one."""
         if self.lab.netns:
             return fixed
-        with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            return s.getsockname()[1]
+        return free_port()
 
     def state_dir(self, name):
         path = os.path.join(self.dir, name)

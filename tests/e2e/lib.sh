@@ -39,9 +39,9 @@ need() {
 tell() { echo "# $*"; }
 bad() { echo "FAILED: $*"; failures=$((failures + 1)); }
 
-# A TCP port that nobody listens on now.
+# A TCP port that nobody listens on now. See free_port in harness.py.
 free_port() {
-    python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+    python3 -B -c 'import sys; sys.path.insert(0, sys.argv[1]); from harness import free_port; print(free_port())' "$here"
 }
 
 # start NAME COMMAND…: in the background, output to $work/NAME.log, ended with the test. $last_pid is its process.
