@@ -105,12 +105,13 @@ void append_field(std::string& out, std::string_view name, std::string_view valu
     out.append("\r\n");
 }
 
-// Connection without close and keep-alive, which the head's keep_alive decides.
+// Connection without close and keep-alive, which the head's keep_alive decides, and without what is no token: an open quote
+// that ended with its own line would swallow the options behind it once all are in one (RFC 9110 §7.6.1: tokens alone).
 std::string connection_options(const Fields& fields, bool keep_alive, std::uint8_t minor) {
     std::string out;
     auto add = [&](std::string_view option) { out.append(out.empty() ? "" : ", ").append(option); };
     for (const std::string& option : fields.list("Connection")) {
-        if (!iequals(option, "close") && !iequals(option, "keep-alive")) add(option);
+        if (is_token(option) && !iequals(option, "close") && !iequals(option, "keep-alive")) add(option);
     }
     if (!keep_alive) add("close");
     else if (minor == 0) add("keep-alive");

@@ -81,6 +81,16 @@ Test(http_message, serialized_framing_comes_from_the_body_alone) {
     cr_assert_eq(serialize(r), "POST /x?y HTTP/1.1\r\nHost: a\r\n\r\n");
 }
 
+Test(http_message, what_is_no_connection_option_is_not_passed_on_and_hides_none_behind_it) {
+    RequestHead r;
+    r.method = "GET";
+    r.target = "/";
+    r.minor = 0;
+    r.fields = fields({{"Host", "a"}, {"Connection", "X, open \"quote"}, {"Connection", "Y, \xff"}});
+    r.keep_alive = true;
+    cr_assert_eq(serialize(r), "GET / HTTP/1.0\r\nHost: a\r\nConnection: X, Y, keep-alive\r\n\r\n");
+}
+
 Test(http_message, serialized_answers) {
     struct Row {
         const char* name;
