@@ -200,6 +200,9 @@ Status Download::run(Url url) {
         case Step::done: return {};
         case Step::again: break;
         case Step::redirected:
+            // The daemon knows one server, that of the first URL: from any other place bytes would come unverified.
+            if (options_.no_fallback && (url.at.host != url_.at.host || url.at.port != url_.at.port))
+                return fail(Errc::unexpected, "redirected to " + url.at.text() + ", another server, which --no-fallback excludes");
             if (++redirects > kMaxRedirects) return fail(Errc::unexpected, "redirected more than ten times");
             break;
         }
