@@ -53,6 +53,12 @@ tests_fuzz_fuzz_session_CXXFLAGS = $(test_cxxflags)
 tests_fuzz_fuzz_session_LDADD = libmsslproto.la $(FUZZ_ENGINE)
 EXTRA_DIST += tests/fuzz/corpus/session
 
+FUZZ_TESTS += tests/fuzz/fuzz_socks
+tests_fuzz_fuzz_socks_SOURCES = tests/fuzz/fuzz_socks.cpp $(fuzz_main)
+tests_fuzz_fuzz_socks_CXXFLAGS = $(test_cxxflags)
+tests_fuzz_fuzz_socks_LDADD = libproxy.la $(FUZZ_ENGINE)
+EXTRA_DIST += tests/fuzz/corpus/socks
+
 .PHONY: fuzzers
 fuzzers: $(FUZZ_TESTS)
 
