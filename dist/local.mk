@@ -23,8 +23,14 @@ dist/intercept.conf: dist/intercept.conf.in Makefile
 dist/msslproxy.service: dist/msslproxy.service.in Makefile
 	$(AM_V_GEN)$(MKDIR_P) dist && $(in_place) $(srcdir)/dist/msslproxy.service.in > $@
 
-# Named mssl.conf where they go.
+# Named mssl.conf where they go. Manuals are written for --sysconfdir=/etc and say what it really is once installed.
+manuals_with_paths = $(mandir)/man7/mssl.7 $(mandir)/man8/msslproxy.8
 install-data-hook:
+	$(MKDIR_P) $(DESTDIR)$(sysconfdir)/mssl
+	for page in $(manuals_with_paths); do \
+		$(SED) 's,/etc/mssl,$(sysconfdir)/mssl,g' "$(DESTDIR)$$page" > "$(DESTDIR)$$page.new" && \
+		mv -f "$(DESTDIR)$$page.new" "$(DESTDIR)$$page" || exit 1; \
+	done
 	$(MKDIR_P) $(DESTDIR)$(sysusersdir) $(DESTDIR)$(tmpfilesdir)
 	$(INSTALL_DATA) $(srcdir)/dist/mssl.sysusers $(DESTDIR)$(sysusersdir)/mssl.conf
 	$(INSTALL_DATA) $(srcdir)/dist/mssl.tmpfiles $(DESTDIR)$(tmpfilesdir)/mssl.conf

@@ -42,8 +42,8 @@ check_tree() {
     return "$status"
 }
 
-stage_build() { build_tree build --enable-werror all; }
-stage_tests() { check_tree build --enable-werror; }
+stage_build() { build_tree build-check --enable-werror all; }
+stage_tests() { check_tree build-check --enable-werror; }
 stage_sanitizers() { check_tree build-asan --enable-sanitizers; }
 stage_threads() { check_tree build-tsan --enable-tsan; }
 
@@ -62,11 +62,13 @@ stage_manuals() {
 stage_install() {
     local root left
     root=$(mktemp -d) || return
-    make -C build --no-print-directory -s install DESTDIR="$root" >/dev/null &&
+    make -C build-check --no-print-directory -s install DESTDIR="$root" >/dev/null &&
         find "$root" -type f -printf '/%P\n' | sort &&
         "$root/usr/local/sbin/msslproxy" -V &&
         "$root/usr/local/bin/mssl" --version &&
-        make -C build --no-print-directory -s uninstall DESTDIR="$root" >/dev/null &&
+        grep -q /usr/local/etc/mssl/msslproxy.toml "$root/usr/local/share/man/man8/msslproxy.8" &&
+        grep -q /usr/local/etc/mssl/msslproxy.toml "$root/usr/local/lib/systemd/system/msslproxy.service" &&
+        make -C build-check --no-print-directory -s uninstall DESTDIR="$root" >/dev/null &&
         left=$(find "$root" -type f) || return
     rm -rf "$root"
     [[ -z $left ]] || { echo "make uninstall leaves: $left"; return 1; }
@@ -76,7 +78,7 @@ stage_install() {
 stage_tarball() {
     local dir absent
     dir=$(mktemp -d) || return
-    make -C build --no-print-directory -s distdir distdir="$dir/mssl" >/dev/null || return
+    make -C build-check --no-print-directory -s distdir distdir="$dir/mssl" >/dev/null || return
     absent=$(git ls-files 2>/dev/null | while read -r file; do [[ -e $dir/mssl/$file ]] || echo "$file"; done)
     [[ -z $absent ]] || { echo "in git but not in the tarball (EXTRA_DIST):"; echo "$absent"; return 1; }
     (cd "$dir/mssl" && build_tree build --enable-werror TESTS= check) >"$here/log" 2>&1 || { tail -n 40 "$here/log"; return 1; }
@@ -121,14 +123,14 @@ stage_fuzz() {
 }
 
 stage_mutants() {
-    JOBS=$jobs limited make -C build --no-print-directory -s -j"$jobs" check-mutants | tee "$here/mutants.tap"
+    JOBS=$jobs limited make -C build-check --no-print-directory -s -j"$jobs" check-mutants | tee "$here/mutants.tap"
     return "${PIPESTATUS[0]}"
 }
 
-stage_demo() { MSSL_BUILD=$top/build limited tests/e2e/demo; }
+stage_demo() { MSSL_BUILD=$top/build-check limited tests/e2e/demo; }
 
 stage_e2e() {
-    MSSL_BUILD=$top/build limited tests/e2e/run-all | tee "$here/e2e.tap"
+    MSSL_BUILD=$top/build-check limited tests/e2e/run-all | tee "$here/e2e.tap"
     return "${PIPESTATUS[0]}"
 }
 
