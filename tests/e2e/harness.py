@@ -113,7 +113,9 @@ class Program:
             if capabilities:  # as AmbientCapabilities= of a unit
                 prefix += ["--inh-caps=+" + capabilities, "--ambient-caps=+" + capabilities]
         if limit_nofile:
-            prefix += ["prlimit", "--nofile=%d:%d" % (limit_nofile, limit_nofile)]
+            # One number is the soft and the hard limit; "soft:hard" as prlimit(1) says it.
+            limit = limit_nofile if ":" in str(limit_nofile) else "%d:%d" % (limit_nofile, limit_nofile)
+            prefix += ["prlimit", "--nofile=%s" % limit]
         notify = None
         if ready:
             path = os.path.join(host.dir, name + ".notify")

@@ -4,6 +4,7 @@ tests_e2e_liar_SOURCES = tests/e2e/liar.cpp
 tests_e2e_liar_LDADD = libproxy.la
 
 EXTRA_DIST += \
+	tests/e2e/cases_capacity.py \
 	tests/e2e/cases_changes.py \
 	tests/e2e/cases_config.py \
 	tests/e2e/cases_disk.py \
@@ -12,7 +13,9 @@ EXTRA_DIST += \
 	tests/e2e/cases_http.py \
 	tests/e2e/cases_intercept.py \
 	tests/e2e/cases_liars.py \
+	tests/e2e/cases_signals.py \
 	tests/e2e/cases_ways_in.py \
+	tests/e2e/crowd.py \
 	tests/e2e/demo \
 	tests/e2e/harness.py \
 	tests/e2e/http-client.sh \
