@@ -19,8 +19,23 @@ struct BufferPool::State {
 
     explicit State(std::size_t max) : limit(max) {}
 
-    void take_back(Buffer buffer, std::size_t size_class) {
-        in_use.fetch_sub(kClasses[size_class], std::memory_order_relaxed);
+    std::atomic<std::size_t>& used_by(Use use) { return by_use[static_cast<std::size_t>(use)]; }
+
+    // Before anything is taken, so that threads that ask at once cannot pass a limit together.
+    bool reserve(std::size_t bytes, Use use, std::size_t most) {
+        const bool fits = in_use.fetch_add(bytes, std::memory_order_relaxed) + bytes <= limit;
+        const bool own = used_by(use).fetch_add(bytes, std::memory_order_relaxed) + bytes <= most;
+        if (fits && own) return true;
+        give_up(bytes, use);
+        return false;
+    }
+    void give_up(std::size_t bytes, Use use) {
+        in_use.fetch_sub(bytes, std::memory_order_relaxed);
+        used_by(use).fetch_sub(bytes, std::memory_order_relaxed);
+    }
+
+    void take_back(Buffer buffer, std::size_t size_class, Use use) {
+        give_up(kClasses[size_class], use);
         const std::lock_guard lock(mutex);
         if (idle_bytes + kClasses[size_class] > kMaxIdle) return;
         idle_bytes += kClasses[size_class];
@@ -29,26 +44,27 @@ struct BufferPool::State {
 
     const std::size_t limit;
     std::atomic<std::size_t> in_use{0};
+    std::array<std::atomic<std::size_t>, 2> by_use{};
     std::mutex mutex;
     std::size_t idle_bytes = 0;
     std::array<std::vector<Buffer>, kClasses.size()> idle;
 };
 
-BufferPool::BufferPool(std::size_t limit) : state_(std::make_shared<State>(limit)) {}
+BufferPool::BufferPool(std::size_t limit) : state_(std::make_shared<State>(limit)), cache_(std::make_shared<BlockCache>(limit / 4)) {}
 
 BufferPool::~BufferPool() = default;
 
-std::shared_ptr<std::uint8_t[]> BufferPool::get(std::size_t bytes) {
+std::shared_ptr<std::uint8_t[]> BufferPool::get(std::size_t bytes) { return get(bytes, Use::transfer); }
+
+std::shared_ptr<std::uint8_t[]> BufferPool::get(std::size_t bytes, Use use) {
     std::size_t c = 0;
     while (c < kClasses.size() && bytes > kClasses[c]) ++c;
     if (c == kClasses.size()) return nullptr;
 
-    // Reserved first, so that threads that ask at once cannot pass the limit together.
-    const std::size_t before = state_->in_use.fetch_add(kClasses[c], std::memory_order_relaxed);
-    if (before + kClasses[c] > state_->limit) {
-        state_->in_use.fetch_sub(kClasses[c], std::memory_order_relaxed);
-        return nullptr;
-    }
+    const bool sharing = sharing_.load(std::memory_order_relaxed);
+    const std::size_t most = sharing ? state_->limit - state_->limit / 4 : state_->limit;
+    while (!state_->reserve(kClasses[c], use, most))
+        if (!cache_->evict_one()) return nullptr;
     State::Buffer buffer;
     {
         const std::lock_guard lock(state_->mutex);
@@ -60,8 +76,10 @@ std::shared_ptr<std::uint8_t[]> BufferPool::get(std::size_t bytes) {
     }
     if (!buffer) buffer = std::make_unique_for_overwrite<std::uint8_t[]>(kClasses[c]);
     return {buffer.release(),
-            [state = state_, c](std::uint8_t* p) { state->take_back(State::Buffer(p), c); }};
+            [state = state_, c, use](std::uint8_t* p) { state->take_back(State::Buffer(p), c, use); }};
 }
+
+std::size_t BufferPool::limit() const { return state_->limit; }
 
 std::size_t BufferPool::in_use() const { return state_->in_use.load(std::memory_order_relaxed); }
 

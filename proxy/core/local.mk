@@ -1,5 +1,7 @@
 libproxy_la_SOURCES += \
 	proxy/core/address.cpp \
+	proxy/core/block_cache.cpp \
+	proxy/core/block_cache.h \
 	proxy/core/buffer_pool.cpp \
 	proxy/core/buffer_pool.h \
 	proxy/core/config.cpp \

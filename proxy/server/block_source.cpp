@@ -38,24 +38,37 @@ void BlockSource::open_spool(std::vector<Hash> nodes) {
 }
 
 void BlockSource::spool_is(std::shared_ptr<ObjectFile> file) {
-    file_ = std::move(file);
     spool_state_ = Spool::open;
+    if (!settling_) pinned_ = std::move(file);
+    file.reset();
     std::deque<Write> writes = std::exchange(unopened_, {});
     for (Write& w : writes) write(std::move(w));
 }
 
-// Bytes still flow (DESIGN 3, never worse): from memory, and what is no longer there from the origin again.
+std::shared_ptr<ObjectFile> BlockSource::file() const {
+    if (pinned_) return pinned_;
+    return spool_state_ == Spool::open ? parts_.spool->find(parts_.object) : nullptr;
+}
+
+// Bytes still flow (DESIGN 3, never worse): from memory, and what is no longer there from the origin again. What is stored stays
+// readable until the spool needs the room.
 void BlockSource::give_up_spool(const Error& why) {
-    if (spool_state_ == Spool::none) return;
-    spool_state_ = Spool::none;
+    const MonoTime now = parts_.loop->now();
+    if (now < no_spool_until_) return;
+    no_spool_until_ = now + kSpoolRetry;
     log::warning("object is not spooled", {{"object", parts_.object.hex()}, {"error", why.to_string()}});
-    for (const Write& w : std::exchange(unopened_, {})) wrote(w.length);
+    pinned_.reset();
+    for (const Write& w : std::exchange(unopened_, {})) wrote(w.block, w.length);
+    if (spool_state_ == Spool::opening) spool_state_ = Spool::open;  // to be made at the next write
 }
 
 void BlockSource::keep(BlockIndex block, BlockData data, std::uint32_t length, const Hash& node) {
     if (closed_) return;
-    remember(block, data, length);
-    if (spool_state_ == Spool::none) return;
+    cache_->put(parts_.object, block, data, parts_.geometry.block_bytes());
+    if (spool_state_ == Spool::none || parts_.loop->now() < no_spool_until_) return;
+    // The cold read waits for room. What is read again does not: it can be had once more.
+    if (settling_ && backlog_ >= kMaxSpoolBacklog) return;
+    if (!unwritten_.emplace(block.v, data).second) return;
     backlog_ += length;
     Write w{block, std::move(data), length, node};
     if (spool_state_ == Spool::opening)
@@ -65,17 +78,29 @@ void BlockSource::keep(BlockIndex block, BlockData data, std::uint32_t length, c
 }
 
 void BlockSource::write(Write w) {
-    file_->write(w.block, std::move(w.data), w.length, w.node, *parts_.loop,
-                 [weak = weak_from_this(), length = w.length](const Status& done) {
-                     const auto self = weak.lock();
-                     if (!self || self->closed_) return;
-                     self->wrote(length);
-                     // What is stored stays readable; nothing more is written.
-                     if (!done) self->give_up_spool(done.error());
-                 });
+    std::shared_ptr<ObjectFile> to = pinned_;
+    if (!to) {
+        // Evicted: what is read again begins a new file. Stopped: writing is tried again.
+        Result<std::shared_ptr<ObjectFile>> made = parts_.spool->create(parts_.object, parts_.geometry);
+        if (!made) {
+            wrote(w.block, w.length);
+            if (made.code() != Errc::busy) give_up_spool(made.error());  // busy: it is just being evicted
+            return;
+        }
+        to = *std::move(made);
+    }
+    to->write(w.block, std::move(w.data), w.length, w.node, *parts_.loop,
+              [weak = weak_from_this(), block = w.block, length = w.length](const Status& done) {
+                  const auto self = weak.lock();
+                  if (!self || self->closed_) return;
+                  self->wrote(block, length);
+                  // Evicted between the look and the write: nothing is wrong with the spool.
+                  if (!done && done.code() != Errc::no_such_object) self->give_up_spool(done.error());
+              });
 }
 
-void BlockSource::wrote(std::uint32_t length) {
+void BlockSource::wrote(BlockIndex block, std::uint32_t length) {
+    unwritten_.erase(block.v);
     backlog_ -= std::min<std::size_t>(backlog_, length);
     if (settling_) settle();
     if (backlog_ >= kMaxSpoolBacklog || room_.empty()) return;
@@ -89,35 +114,25 @@ void BlockSource::when_room(std::function<void()> go) {
         room_.push_back(std::move(go));
 }
 
-void BlockSource::remember(BlockIndex block, const BlockData& data, std::uint32_t length) {
-    if (!recent_.emplace(block.v, data).second) return;
-    recent_order_.emplace_back(block.v, length);
-    recent_bytes_ += length;
-    while (recent_bytes_ > parts_.recent_bytes && recent_order_.size() > 1) {
-        recent_.erase(recent_order_.front().first);
-        recent_bytes_ -= recent_order_.front().second;
-        recent_order_.pop_front();
-    }
-}
-
 void BlockSource::settle() {
     settling_ = true;
-    if (spool_state_ != Spool::open || backlog_ != 0) return;
-    recent_.clear();
-    recent_order_.clear();
-    recent_bytes_ = 0;
+    if (backlog_ != 0) return;
+    if (pinned_) cache_->drop(parts_.object);
+    pinned_.reset();
 }
 
 // ── reading ──
 
 void BlockSource::read(BlockIndex block, Done done) {
     if (closed_) return done(fail(Errc::withdrawn));
-    if (const auto it = recent_.find(block.v); it != recent_.end()) return done(it->second);
+    if (const auto it = unwritten_.find(block.v); it != unwritten_.end()) return done(it->second);
+    if (BlockData cached = cache_->find(parts_.object, block)) return done(std::move(cached));
     std::vector<Done>& waiting = waiting_[block.v];
     waiting.push_back(std::move(done));
     if (waiting.size() > 1) return;
-    if (!file_) return read_again(block);
-    file_->read(block, *parts_.loop, [weak = weak_from_this(), block](Result<BlockData> data) {
+    const std::shared_ptr<ObjectFile> from = file();
+    if (!from) return read_again(block);
+    from->read(block, *parts_.loop, [weak = weak_from_this(), block](Result<BlockData> data) {
         const auto self = weak.lock();
         if (!self || self->closed_) return;
         if (data)
@@ -217,9 +232,9 @@ void BlockSource::close(const Error& why) {
     auto waiting = std::exchange(waiting_, {});
     rereads_.clear();
     unopened_.clear();
-    recent_.clear();
-    recent_order_.clear();
-    file_.reset();
+    unwritten_.clear();
+    cache_->drop(parts_.object);
+    pinned_.reset();
     for (const auto& [_, all] : waiting)
         for (const Done& done : all) done(why);
     for (const auto& go : std::exchange(room_, {})) go();

@@ -23,8 +23,8 @@ namespace mssl::proxy {
 
 class BlockSource : public std::enable_shared_from_this<BlockSource> {
 public:
-    // Fresh blocks in memory, so that they are given without a disk read. They are buffers of the common pool.
-    static constexpr std::size_t kRecentBytes = 16 * 1024 * 1024;
+    // How long an object whose block could not be spooled is not spooled.
+    static constexpr Duration kSpoolRetry = std::chrono::minutes(1);
     // Connections to the origin that one object takes for reading again.
     static constexpr unsigned kMaxRereads = 4;
 
@@ -37,10 +37,12 @@ public:
         std::shared_ptr<RangeReader> origin;
         // The block's node; every block that is read has one.
         std::function<std::optional<Hash>(BlockIndex)> node;
-        std::size_t recent_bytes = kRecentBytes;
     };
     explicit BlockSource(Parts parts)
-        : parts_(std::move(parts)), spool_state_(parts_.spool ? Spool::opening : Spool::none) {}
+        : parts_(std::move(parts)),
+          cache_(parts_.runtime.buffers.cache()),
+          spool_state_(parts_.spool ? Spool::opening : Spool::none) {}
+    ~BlockSource() { cache_->drop(parts_.object); }
 
     // Finds or makes the spool file, in a worker; until then what is kept waits. A file whose nodes are not the tree's own is removed.
     // nodes: level 0 of what the object knows; empty for a new one.
@@ -51,7 +53,8 @@ public:
     std::size_t backlog() const { return backlog_; }
     // Calls go when backlog() < kMaxSpoolBacklog: at once, or later.
     void when_room(std::function<void()> go);
-    // Everything is in the spool as soon as the backlog is written: memory is given back. Without a spool it stays.
+    // The cold read is over: as soon as the backlog is written, the spool may evict the object, and what it has leaves the memory.
+    // Without a spool the cache alone decides.
     void settle();
 
     // Errors: withdrawn (the origin changed, or its bytes do not verify); anything else is passing.
@@ -67,11 +70,12 @@ private:
         std::uint32_t length;
         Hash node;
     };
-    void remember(BlockIndex block, const BlockData& data, std::uint32_t length);
     void write(Write w);
+    // The spool's file, held no longer than the caller needs it: what is held cannot be evicted. Null: evicted, or none.
+    std::shared_ptr<ObjectFile> file() const;
     void spool_is(std::shared_ptr<ObjectFile> file);
     void give_up_spool(const Error& why);
-    void wrote(std::uint32_t length);
+    void wrote(BlockIndex block, std::uint32_t length);
     void read_again(BlockIndex block);
     void start_rereads();
     void verify_run(BlockIndex first, std::vector<BlockData> data);
@@ -79,14 +83,14 @@ private:
 
     enum class Spool : std::uint8_t { none, opening, open };
     Parts parts_;
+    const std::shared_ptr<BlockCache> cache_;  // an object may outlive the pool by the end of its loop
     Spool spool_state_;
-    std::shared_ptr<ObjectFile> file_;
+    std::shared_ptr<ObjectFile> pinned_;  // while the cold read runs: what it wrote is not evicted for what it writes
+    MonoTime no_spool_until_{};
     std::deque<Write> unopened_;  // writes that came before the file was there
     std::size_t backlog_ = 0;
     std::vector<std::function<void()>> room_;
-    std::deque<std::pair<std::uint32_t, std::uint32_t>> recent_order_;  // block, length
-    std::unordered_map<std::uint32_t, BlockData> recent_;
-    std::size_t recent_bytes_ = 0;
+    std::unordered_map<std::uint32_t, BlockData> unwritten_;  // the backlog, which no disk can give yet
     bool settling_ = false;
     std::unordered_map<std::uint32_t, std::vector<Done>> waiting_;
     std::deque<std::uint32_t> rereads_;

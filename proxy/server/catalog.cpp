@@ -50,6 +50,8 @@ Result<std::vector<ObjectId>> ids_in(const std::string& directory) {
     return out;
 }
 
+std::string without_query(const std::string& url) { return url.substr(0, url.find('?')); }
+
 bool exists(const std::string& path) { return ::access(path.c_str(), F_OK) == 0; }
 
 }  // namespace
@@ -193,6 +195,8 @@ std::shared_ptr<HostedObject> Catalog::insert(std::shared_ptr<HostedObject> obje
     const ObjectId id = manifest.object;
     order_.push_back(id);
     objects_.emplace(id, Entry{object, manifest.url, manifest.validator, std::prev(order_.end())});
+    const std::string bare = without_query(manifest.url);
+    if (++by_path_[bare] > kMaxObjectsAPath) evict_over_path(bare);
     std::vector<ObjectId>& same = by_url_[manifest.url];
     same.push_back(id);
     if (same.size() > kMaxObjectsAnUrl) {
@@ -295,6 +299,8 @@ void Catalog::remove(const ObjectId& id) {
         std::erase(same->second, id);
         if (same->second.empty()) by_url_.erase(same);
     }
+    if (const auto bare = by_path_.find(without_query(at->second.url)); bare != by_path_.end() && --bare->second == 0)
+        by_path_.erase(bare);
     objects_.erase(at);
 }
 
@@ -303,6 +309,17 @@ void Catalog::evict_over(std::size_t limit) {
     for (auto at = order_.begin(); objects_.size() > limit && at != order_.end();) {
         const ObjectId id = *at++;
         if (objects_.at(id).object->state() != HostedObject::State::complete) continue;
+        unlink_files(id);
+        remove(id);
+    }
+}
+
+// As evict_over, among those of one path.
+void Catalog::evict_over_path(const std::string& bare) {
+    for (auto at = order_.begin(); by_path_[bare] > kMaxObjectsAPath && at != order_.end();) {
+        const ObjectId id = *at++;
+        const Entry& entry = objects_.at(id);
+        if (entry.object->state() != HostedObject::State::complete || without_query(entry.url) != bare) continue;
         unlink_files(id);
         remove(id);
     }

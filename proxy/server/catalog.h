@@ -31,6 +31,8 @@ public:
     static constexpr std::size_t kMaxObjects = 4096;
     // Representations of one URL: a resource that changes every minute must not push out all others.
     static constexpr std::size_t kMaxObjectsAnUrl = 8;
+    // Complete objects of one URL with all its queries: anybody can think of another query.
+    static constexpr std::size_t kMaxObjectsAPath = 64;
 
     // How the bytes of an object are read again.
     using ReaderMaker = std::function<std::shared_ptr<RangeReader>(std::shared_ptr<const SignedManifest>)>;
@@ -89,6 +91,7 @@ private:
     void mark_used(Entry& entry);
     void remove(const ObjectId& id);
     void evict_over(std::size_t limit);
+    void evict_over_path(const std::string& bare);
     void unlink_files(const ObjectId& id);
     std::string path(const ObjectId& id, std::string_view suffix) const;
 
@@ -103,6 +106,7 @@ private:
     std::mutex mutex_;  // of what follows
     std::unordered_map<ObjectId, Entry, FixedBytesHash> objects_;
     std::map<std::string, std::vector<ObjectId>, std::less<>> by_url_;  // newest last
+    std::unordered_map<std::string, std::size_t> by_path_;              // objects of a URL without its query
     std::list<ObjectId> order_;                                         // longest unused first
 };
 

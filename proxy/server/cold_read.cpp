@@ -55,7 +55,7 @@ bool ColdRead::ensure_buffer() {
         fail(mssl::fail(Errc::withdrawn, "the origin sends more than its Content-Length"));
         return true;
     }
-    buffer_ = runtime_.buffers.get(geometry_.block_length(BlockIndex{static_cast<std::uint32_t>(block_)}));
+    buffer_ = runtime_.buffers.get(geometry_.block_length(BlockIndex{static_cast<std::uint32_t>(block_)}), BufferPool::Use::cold_read);
     filled_ = 0;
     return buffer_ != nullptr;
 }
@@ -99,8 +99,9 @@ void ColdRead::block_done() {
 }
 
 void ColdRead::update_pause() {
-    if (!pause_ || over() || finished_) return;
-    const bool wanted = in_flight_ >= kMaxInFlight || !stash_.empty();
+    if (!pause_ || finished_) return;
+    // What was withdrawn meanwhile is read on: the next piece ends it.
+    const bool wanted = !over() && (in_flight_ >= kMaxInFlight || !stash_.empty());
     if (wanted == paused_) return;
     paused_ = wanted;
     pause_(wanted);

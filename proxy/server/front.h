@@ -20,6 +20,7 @@
 
 namespace mssl::proxy {
 
+class ColdReads;
 class ResolveAsks;
 
 // What requests are answered with: an immutable snapshot, replaced on reload; a request keeps the one it began with.
@@ -30,7 +31,9 @@ struct FrontParts {
     std::shared_ptr<const Realm> realm;
     std::shared_ptr<Tickets> tickets;
     std::shared_ptr<ResolveAsks> asks;
+    std::shared_ptr<ColdReads> cold_reads;
     std::shared_ptr<Store> spool;  // may be null
+    Duration open_limit = std::chrono::seconds(10);  // for an object's first head; then the request is relayed
     std::uint64_t spool_max = 0;  // objects of an origin without ranges must fit
 };
 

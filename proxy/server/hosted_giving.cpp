@@ -26,6 +26,7 @@ TakerId Hosted::attach(std::shared_ptr<ObjectTaker> out, Handle handle) {
         id, geometry_, [this](NodePosition p) { return tree_.node(p); }, std::move(out), handle);
     t->upload.set_head_blocks(shown_blocks_);
     takers_.emplace(id.v, t);
+    look_whether_wanted();
     spread_.add_taker(id, loop_.now());
 
     Opened opened{handle, geometry_.block_count(), {}};
@@ -46,6 +47,7 @@ void Hosted::detach(TakerId id) {
     if (!t) return;
     t->gone = true;
     takers_.erase(id.v);
+    look_whether_wanted();
     spread_.remove_taker(id, loop_.now());
     neighbours_.remove(id);
     peers_changed();

@@ -41,6 +41,7 @@ public:
     std::shared_ptr<const SignedManifest> manifest() const override { return hosting_.manifest; }
     std::shared_ptr<const SignedHead> head() const override;
     std::shared_ptr<const Realm> realm() const override { return hosting_.realm; }
+    void shown_to(const std::optional<MemberId>& member) override;
     void when_open(Loop& where, std::function<void(Status)> ready) override;
     std::uint64_t hashed_bytes() const override { return hashed_.load(std::memory_order_relaxed); }
 
@@ -86,6 +87,7 @@ private:
     void publish(std::shared_ptr<const SignedHead> head);
     void tell_open(const Status& status);
     void log_complete() const;
+    void look_whether_wanted();
 
     // ── takers: hosted_giving.cpp ──
     TakerPtr find(TakerId id) const;
@@ -116,6 +118,9 @@ private:
     MonoTime head_at_{};
     std::unique_ptr<Timer> head_timer_;
     bool finishing_ = false;
+    std::unique_ptr<Timer> unwanted_timer_;        // runs while it is being read for nobody
+    std::optional<MemberId> known_to_;
+    bool wanted_ = false;                          // by more than one, or by the operator: read to its end whatever happens
     Bitmap have_;                                  // [0, shown_blocks_)
     std::vector<std::pair<Loop*, std::function<void(Status)>>> waiting_open_;
     Spread spread_;

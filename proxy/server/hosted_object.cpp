@@ -40,14 +40,18 @@ void Hosted::begin_new() {
         [weak](BlockIndex block) -> std::optional<Hash> {
             const auto self = weak.lock();
             return self ? self->tree_.node({0, block.v}) : std::nullopt;
-        },
-        BlockSource::kRecentBytes});
+        }});
     // Timers and the spool belong to the loop; nobody else gets a word in before: posts keep their order.
     loop_.post([weak] {
         const auto self = weak.lock();
         if (!self) return;
         self->head_timer_ = std::make_unique<Timer>(self->loop_, [raw = self.get()] { raw->grow(); });
         self->peers_timer_ = std::make_unique<Timer>(self->loop_, [raw = self.get()] { raw->tell_peers(); });
+        self->unwanted_timer_ = std::make_unique<Timer>(self->loop_, [raw = self.get()] {
+            const auto hold = raw->shared_from_this();
+            hold->withdraw(fail(Errc::cancelled, "nobody reads it, and nobody else was told of it"));
+        });
+        self->look_whether_wanted();
         self->source_->open_spool(self->tree_.block_nodes());
         switch (self->state()) {
         case State::opening:
@@ -90,6 +94,23 @@ void Hosted::when_open(Loop& where, std::function<void(Status)> ready) {
     });
 }
 
+void Hosted::shown_to(const std::optional<MemberId>& member) {
+    loop_.post([self = shared_from_this(), member] {
+        if (!member || (self->known_to_ && *self->known_to_ != *member)) self->wanted_ = true;
+        self->known_to_ = member;
+        self->look_whether_wanted();
+    });
+}
+
+void Hosted::look_whether_wanted() {
+    if (!unwanted_timer_) return;
+    const bool reading = (state() == State::opening || state() == State::hashing) && !finishing_;
+    if (!reading || wanted_ || !takers_.empty())
+        unwanted_timer_->stop();
+    else if (!unwanted_timer_->running())
+        unwanted_timer_->start(hosting_.grace);
+}
+
 void Hosted::tell_open(const Status& status) {
     for (auto& [where, ready] : std::exchange(waiting_open_, {}))
         where->post([ready = std::move(ready), status] { ready(status); });
@@ -101,6 +122,7 @@ void Hosted::withdraw(const Error& why) {
     state_.store(State::withdrawn, std::memory_order_release);
     if (head_timer_) head_timer_->stop();
     if (peers_timer_) peers_timer_->stop();
+    if (unwanted_timer_) unwanted_timer_->stop();
     add(loop_.counters().manifests_withdrawn);
     log::warning("object withdrawn", {{"object", id_.hex()},
                                       {"url", log::redact(hosting_.manifest->body.url)},
@@ -160,6 +182,7 @@ void Hosted::grow() {
 
 void Hosted::finish() {
     if (std::exchange(finishing_, true)) return;
+    look_whether_wanted();
     if (head_timer_) head_timer_->stop();
     if (geometry_.block_count() > 1) grow();  // nobody waits for the disk but the last block
     if (state() == State::withdrawn) return;

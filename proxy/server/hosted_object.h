@@ -51,6 +51,9 @@ public:
     virtual std::shared_ptr<const Realm> realm() const = 0;
     // Runs `ready` in `where` once there is a first head, or with the reason why there will never be one.
     virtual void when_open(Loop& where, std::function<void(Status)> ready) = 0;
+    // A requester is led here; none: the operator. While it is known to one member alone and nobody reads it, the read of the origin
+    // ends after a while (Hosting::grace): what is asked for and not wanted costs the origin no whole read.
+    virtual void shown_to(const std::optional<MemberId>& member) = 0;
     // Bytes for a plain reader (publish, tests): progress of hashing in bytes.
     virtual std::uint64_t hashed_bytes() const = 0;
 

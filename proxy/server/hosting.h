@@ -31,6 +31,8 @@ struct Hosting {
     std::shared_ptr<Store> spool;                    // may be null, or broken: then re-read from the origin
     std::shared_ptr<RangeReader> source;
     std::weak_ptr<ObjectKeeper> keeper;
+    // How long a new object that only one member knows is read on without a reader.
+    Duration grace = std::chrono::seconds(30);
 };
 
 // A new object: nothing hashed yet; append() feeds it. Any thread.

@@ -8,6 +8,8 @@ libproxy_la_SOURCES += \
 	proxy/server/catalog_files.h \
 	proxy/server/cold_read.cpp \
 	proxy/server/cold_read.h \
+	proxy/server/cold_reads.cpp \
+	proxy/server/cold_reads.h \
 	proxy/server/dial_back.cpp \
 	proxy/server/dial_back.h \
 	proxy/server/directory.cpp \

@@ -60,7 +60,8 @@ public:
         if (!first) return;
         const std::array<std::uint8_t, 16> loopback{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1};
         ask_ = ResolveAsk::start(
-            loop_, {parts, origin, rule, std::move(request), Address::from_bytes(loopback, 0), std::move(key)}, this);
+            loop_, {parts, origin, rule, std::move(request), Address::from_bytes(loopback, 0), std::move(key), std::nullopt},
+            this);
     }
 
 private:
@@ -68,6 +69,7 @@ private:
         ask_ = nullptr;
         object_ = outcome.object;
         if (!object_) return failed("not shared: the origin's answer does not allow it, or is smaller than min-size");
+        object_->shown_to(std::nullopt);
         look();
     }
     void on_origin_failed(const Error& error) override {

@@ -86,18 +86,25 @@ void ResolveAsk::unmodified(const Validator& validator, const ResponseHead& answ
 }
 
 void ResolveAsk::sharable(const Validator& validator, ResponseHead answer) {
+    const auto not_shared = [&](const std::string& why) {
+        log::debug("not shared", {{"url", log::redact(url_)}, {"why", why}});
+        if (!plan_.stripped_range) return relay(std::move(answer));
+        settle({});
+        end();
+    };
     const ShareRule& rule = *question_.rule;
     Catalog::Draft draft{url_, validator, replayed_fields(answer), answer.length, rule.access, rule.exchange, rule.price};
-    Result<Catalog::Registered> registered = question_.parts->catalog->find_or_add(draft, wall_now());
-    if (!registered) {
-        log::debug("not shared", {{"url", log::redact(url_)}, {"why", registered.error().to_string()}});
-        return plan_.stripped_range ? (settle({}), end()) : relay(std::move(answer));
+    if (question_.member && !question_.parts->catalog->find(url_, validator)) {
+        place_ = question_.parts->cold_reads->take(*question_.member);
+        if (!place_) return not_shared("as many new objects are being read as may be");
     }
+    Result<Catalog::Registered> registered = question_.parts->catalog->find_or_add(draft, wall_now());
+    if (!registered) return not_shared(registered.error().to_string());
     const std::shared_ptr<HostedObject> object = registered->object;
     if (object->manifest()->body.length != answer.length) {
         // One strong validator for two representations: nothing that was made from it can be relied upon.
         object->loop().post([object] { object->withdraw(fail(Errc::withdrawn, "the origin says another length")); });
-        return plan_.stripped_range ? (settle({}), end()) : relay(std::move(answer));
+        return not_shared("the object of this validator has another length");
     }
     if (!registered->is_new) {
         settle({object, replayed_fields(answer)});

@@ -12,12 +12,14 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
 #include "proxy/server/catalog.h"
 #include "proxy/server/cold_read.h"
+#include "proxy/server/cold_reads.h"
 #include "proxy/server/front.h"
 #include "proxy/server/resolve_request.h"
 
@@ -69,6 +71,7 @@ public:
         RequestHead request;              // the application's
         Address client;
         std::string key;
+        std::optional<MemberId> member;  // none: the operator, who may have everything read
     };
     // In loop, which owns it; the result is valid until leave(), or until the leader heard on_outcome, on_origin_failed, on_answer_end
     // or on_answer_broken.
@@ -101,6 +104,7 @@ private:
     State state_ = State::asking;
     bool settled_ = false;
     std::unique_ptr<OriginExchange> exchange_;
+    ColdReads::Place place_;
     std::shared_ptr<ColdRead> cold_;
 };
 

@@ -21,13 +21,14 @@ void ResolveExchange::begin() {
     });
     if (!first) return;
     ask_ = ResolveAsk::start(port_->loop(),
-                             {parts_, origin_, rule, request_, port_->stream().peer(), std::move(key)},
+                             {parts_, origin_, rule, request_, port_->stream().peer(), std::move(key), member_},
                              this);
 }
 
 void ResolveExchange::stop() {
     port_ = nullptr;
     self_.reset();
+    opening_.reset();
     if (ask_) std::exchange(ask_, nullptr)->leave();
     if (own_) own_->stop();
 }
@@ -47,16 +48,24 @@ void ResolveExchange::on_outcome(const ResolveOutcome& outcome) {
     ask_ = nullptr;
     if (!port_) return;
     if (!outcome.object) return put_own();
+    outcome.object->shown_to(member_);
+    // Whatever holds the first block up, the application does not wait for it longer than it would for an origin.
+    opening_ = std::make_unique<Timer>(port_->loop(), [this] {
+        log::warning("no first head in time: relayed", {{"url", log::redact(origin_->url_of(request_.target))}});
+        put_own();
+    });
+    opening_->start(parts_->open_limit);
     outcome.object->when_open(port_->loop(),
                               [alive = std::weak_ptr(self_), object = outcome.object, fields = outcome.fields](const Status& open) {
                                   const auto self = alive.lock();
-                                  if (!self) return;
+                                  if (!self || !(*self)->opening_) return;
                                   if (open) (*self)->answer(object, fields);
                                   else (*self)->put_own();
                               });
 }
 
 void ResolveExchange::answer(const std::shared_ptr<HostedObject>& object, const std::vector<HeaderField>& fields) {
+    opening_.reset();
     if (!port_) return;
     const std::shared_ptr<const SignedManifest> manifest = object->manifest();
     const std::shared_ptr<const SignedHead> head = object->head();
@@ -79,6 +88,7 @@ void ResolveExchange::answer(const std::shared_ptr<HostedObject>& object, const 
 }
 
 void ResolveExchange::put_own() {
+    opening_.reset();
     if (!port_) return;
     add(port_->loop().counters().requests_relayed);
     own_ = std::make_unique<ProxyExchange>(*port_, origin_, request_);

@@ -5,7 +5,7 @@
 //   └─────────┘        └─────────┘            └──────────┘
 //     │  │ relayed ──▶ the origin's answer       │
 //     │  └ put your own ──▶ ProxyExchange ◀──────┴ withdrawn, no ticket
-//     └ origin broken ──▶ 502, 504
+//     └ origin broken ──▶ 502, 504             └ no head in time: put your own
 //
 // Thread rules: as Answerer.
 #pragma once
@@ -46,6 +46,7 @@ private:
     MemberId member_;
     ResolveAsk* ask_ = nullptr;  // while this leads it
     std::unique_ptr<ProxyExchange> own_;
+    std::unique_ptr<Timer> opening_;  // while the first head is waited for
     std::shared_ptr<ResolveExchange*> self_ = std::make_shared<ResolveExchange*>(this);  // for answers that come too late
 };
 

@@ -6,6 +6,7 @@
 
 #include "proxy/core/log.h"
 #include "proxy/core/tls.h"
+#include "proxy/server/cold_reads.h"
 #include "proxy/server/front.h"
 #include "proxy/server/member_session.h"
 #include "proxy/server/origin_reader.h"
@@ -81,6 +82,7 @@ struct ServerSide::Impl : std::enable_shared_from_this<Impl> {
     std::shared_ptr<Directory> directory;
     std::shared_ptr<Tickets> tickets;
     std::shared_ptr<ResolveAsks> asks = std::make_shared<ResolveAsks>();
+    std::shared_ptr<ColdReads> cold_reads = ColdReads::create(runtime.buffers.limit());
     std::shared_ptr<Current<const Origins>> origins = std::make_shared<Current<const Origins>>();
     std::shared_ptr<Current<const FrontParts>> parts = std::make_shared<Current<const FrontParts>>();
     Current<SSL_CTX> tls;
@@ -100,6 +102,7 @@ struct ServerSide::Impl : std::enable_shared_from_this<Impl> {
 Status ServerSide::Impl::open(std::shared_ptr<const Config> c) {
     config = std::move(c);
     const ServerConfig& server = *config->server;
+    runtime.buffers.share();
     Result<std::shared_ptr<Realm>> opened = Realm::open(server.state, wall_now());
     if (!opened) return opened.error();
     realm = *std::move(opened);
@@ -163,6 +166,7 @@ Status ServerSide::Impl::take_over(const ServerConfig& server) {
     snapshot->realm = realm;
     snapshot->tickets = tickets;
     snapshot->asks = asks;
+    snapshot->cold_reads = cold_reads;
     snapshot->spool = spool;
     snapshot->spool_max = server.spool_max;
     tickets->set_lifetime(server.ticket_lifetime);

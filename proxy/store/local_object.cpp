@@ -234,6 +234,11 @@ Status LocalObject::stop_writing(Error why) {
     return why;
 }
 
+void LocalObject::resume_writing() {
+    const std::scoped_lock lock(mutex_);
+    write_stop_.reset();
+}
+
 // ── Vouching ──
 
 void LocalObject::queue_flush() {

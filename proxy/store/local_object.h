@@ -63,6 +63,7 @@ public:
     bool has_files() const;
     void mark_removed();            // worker. Every later call fails with no_such_object
     void mark_used();               // its age on disk follows with the next flush
+    void resume_writing();          // after a stop
     std::uint64_t allocated() const { return allocated_; }
     const std::string& directory() const { return directory_; }
 
@@ -104,7 +105,7 @@ private:
     bool meta_changed_ = false;
     bool used_changed_ = false;
     bool flush_queued_ = false;
-    std::optional<Error> write_stop_;  // why writes stopped: memory-only from here
+    std::optional<Error> write_stop_;  // why writes stopped: memory-only until resume_writing()
 
     mutable std::mutex files_mutex_;  // held over opening and creating; before mutex_ where both are held
     FilesPtr files_;

@@ -192,6 +192,7 @@ Result<std::shared_ptr<ObjectFile>> LocalStore::create(const ObjectId& id, Geome
         if (const auto it = objects_.find(id); it != objects_.end()) {
             if (!(it->second.object->geometry() == geometry)) return fail(Errc::wrong_object, "same id, another geometry");
             it->second.used = ++clock_;
+            it->second.object->resume_writing();
             return std::shared_ptr<ObjectFile>(it->second.object);
         }
         if (going_.contains(id)) return fail(Errc::busy, "object is being removed");

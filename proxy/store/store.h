@@ -37,7 +37,7 @@ public:
     // Level-0 nodes of the blocks in have(): what the store vouches for by its map.
     virtual std::vector<std::pair<NodePosition, Hash>> nodes() const = 0;
     // Writes a block that has verified; node is its hash. done: ok, or no_space/io: the object then is memory-only for its
-    // owner (writes stop, what is stored stays readable).
+    // owner (writes stop until the next create(), what is stored stays readable).
     virtual void write(BlockIndex block, BlockData data, std::uint32_t length, const Hash& node, Loop& loop,
                        std::function<void(Status)> done) = 0;
     // Reads a block; the first read of a block since start is hashed and compared with its node (DESIGN 5): bad_proof clears
@@ -62,6 +62,7 @@ public:
                                        BufferPool& buffers);
     // Finds, or nothing. Marks it used.
     virtual std::shared_ptr<ObjectFile> find(const ObjectId& id) = 0;
+    // The object of this id, or a new one. Where its writes have stopped they are tried again.
     virtual Result<std::shared_ptr<ObjectFile>> create(const ObjectId& id, Geometry geometry) = 0;
     // Of all objects, for announcing after a restart and for status.
     virtual std::vector<ObjectId> list() const = 0;

@@ -66,7 +66,8 @@ def client_store_read_only(lab):
 
 
 def server_disk(lab, mib, read_only):
-    w = World(lab, size=24 * MIB, start=False)
+    # Less memory than the object is long: what the spool does not take is really gone.
+    w = World(lab, size=24 * MIB, start=False, process='buffer-memory = "16MiB"')
     with disk(os.path.join(w.server.state, "spool"), mib, read_only):
         w.server.start()
         clients = [w.client(fallback="none") for _ in range(2)]
@@ -90,3 +91,26 @@ def server_spool_read_only(lab):
     """A spool that cannot be written keeps neither the server from starting nor an object from being shared."""
     w = server_disk(lab, 4, read_only=True)
     expect("store not usable" in w.server.log(), "the log to say so", w.server.program.tail())
+
+
+@case()
+def server_small_memory_and_spool(lab):
+    """Objects larger than buffer-memory, three times as much as spool-size: each arrives whole, the oldest leave the spool."""
+    spool = 70 * MIB
+    w = World(lab, size=32 * MIB, extra_server='spool-size = "70MiB"', process='buffer-memory = "16MiB"')
+    c = w.client()
+    for number in range(7):
+        os.link(w.big, os.path.join(w.root, "big%d.bin" % number))
+        expect_whole(fetch(c, "/big%d.bin" % number), w.sum, "the application (object %d)" % number)
+    expect("object is not spooled" not in w.server.log(), "room to be made in the spool", w.server.program.tail())
+    used = sum(os.lstat(os.path.join(d, f)).st_blocks * 512 for d, _, names in os.walk(os.path.join(w.server.state, "spool")) for f in names)
+    expect(used <= spool + 2 * MIB, "no more than spool-size to be used", used)
+    # What left the spool is read from the origin again, for a client that has nothing; also after a restart, which finds a spool
+    # with some of what the catalog knows.
+    expect_whole(fetch(w.client(), "/big0.bin"), w.sum, "another client")
+    for program in [w.server.program] + [client.program for client in w.clients]:
+        program.stop()
+    w.server.start()
+    other = w.client()
+    for number in range(7):
+        expect_whole(fetch(other, "/big%d.bin" % number), w.sum, "the application (object %d, after a restart)" % number)

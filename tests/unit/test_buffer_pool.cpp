@@ -1,9 +1,11 @@
 #include <criterion/criterion.h>
 
 #include <cstring>
+#include <vector>
 
 #include "proxy/core/buffer_pool.h"
 
+using namespace mssl;
 using namespace mssl::proxy;
 
 namespace {
@@ -68,4 +70,37 @@ Test(buffer_pool, may_go_before_its_buffers) {
     }
     buffer[0] = 1;
     cr_assert_eq(buffer[0], 1);
+}
+
+Test(buffer_pool, cached_blocks_are_for_whoever_asks) {
+    BufferPool pool(1 << 20);
+    ObjectId object;
+    for (std::uint32_t i = 0; i < 8; ++i) pool.cache()->put(object, BlockIndex{i}, pool.get(1), 64 * kKiB);
+    cr_assert_eq(pool.cache()->bytes(), 256 * kKiB, "a quarter at most");
+    cr_assert(pool.cache()->find(object, BlockIndex{3}) == nullptr);
+    cr_assert(pool.cache()->find(object, BlockIndex{4}) != nullptr);
+    std::vector<std::shared_ptr<std::uint8_t[]>> all;
+    for (int i = 0; i < 13; ++i) all.push_back(pool.get(1));
+    cr_assert(all.back() != nullptr);
+    cr_assert(pool.cache()->find(object, BlockIndex{5}) == nullptr, "the longest unused goes first");
+    cr_assert(pool.cache()->find(object, BlockIndex{4}) != nullptr, "what was found is used");
+    while (auto buffer = pool.get(1)) all.push_back(std::move(buffer));
+    cr_assert_eq(all.size(), 16U);
+    cr_assert_eq(pool.cache()->bytes(), 0U);
+}
+
+Test(buffer_pool, where_it_is_shared_each_use_keeps_a_quarter) {
+    for (const auto& [greedy, other] : {std::pair{BufferPool::Use::transfer, BufferPool::Use::cold_read},
+                                       std::pair{BufferPool::Use::cold_read, BufferPool::Use::transfer}}) {
+        BufferPool pool(1 << 20);
+        pool.share();
+        std::vector<std::shared_ptr<std::uint8_t[]>> all, few;
+        while (auto buffer = pool.get(1, greedy)) all.push_back(std::move(buffer));
+        while (auto buffer = pool.get(1, other)) few.push_back(std::move(buffer));
+        cr_assert_eq(all.size(), 12U);
+        cr_assert_eq(few.size(), 4U);
+        few.clear();
+        cr_assert(pool.get(1, greedy) == nullptr);
+        cr_assert(pool.get(1, other) != nullptr);
+    }
 }

@@ -193,3 +193,17 @@ Test(catalog, refuses_what_no_manifest_can_say) {
     d = c.draft("/a", std::string(Manifest::kMaxEtagBytes, 'x'));
     cr_assert_not(c.catalog->find_or_add(d, wall_now()).has_value());
 }
+
+Test(catalog, one_path_with_ever_other_queries_does_not_push_out_the_rest) {
+    Catalogs c;
+    const auto other = c.hash(c.add("/other", "1"));
+    const auto first = c.hash(c.add("/a?v=0", "1"));
+    for (std::size_t i = 1; i <= Catalog::kMaxObjectsAPath; ++i) (void)c.hash(c.add("/a?v=" + std::to_string(i), "1"));
+    cr_assert_eq(c.catalog->list().size(), Catalog::kMaxObjectsAPath + 1);
+    cr_assert_null(c.catalog->find(first->id()).get(), "the longest unused goes");
+    cr_assert(c.catalog->find(other->id()) == other);
+    // One that is being hashed has readers that wait.
+    const auto hashing = c.add("/b?v=0", "1").object;
+    for (std::size_t i = 1; i <= Catalog::kMaxObjectsAPath; ++i) (void)c.add("/b?v=" + std::to_string(i), "1");
+    cr_assert(c.catalog->find(hashing->id()) == hashing);
+}

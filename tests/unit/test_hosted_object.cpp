@@ -441,3 +441,49 @@ Test(hosted_object, may_be_let_go_of_by_any_thread_in_the_middle_of_it) {
         o.reset();
     }
 }
+
+// ── Read for nobody ──
+
+Test(hosted_object, is_read_on_only_while_somebody_reads_it) {
+    Hosts h(8 * kBlock);
+    h.grace = std::chrono::milliseconds(20);
+    const auto o = h.fresh();
+    const auto [a, id] = h.attach(*o, 1);
+    o->shown_to(member_number(1));
+    h.append(*o, 0, 2);
+    h.in(*o, [&, id = id] {
+        cr_assert_eq(o->state(), HostedObject::State::hashing);
+        o->detach(id);
+    });
+    // The same member, however often it asks, is one.
+    o->shown_to(member_number(1));
+    cr_assert(h.eventually(*o, [&] { return o->state() == HostedObject::State::withdrawn; }));
+    cr_assert(h.in(*o, [&] { return h.keeper->withdrawn_for; }) == std::vector<Errc>{Errc::cancelled});
+}
+
+Test(hosted_object, is_read_to_its_end_when_a_second_member_or_the_operator_was_told_of_it) {
+    for (const std::optional<MemberId>& second : {std::optional(member_number(2)), std::optional<MemberId>()}) {
+        Hosts h(8 * kBlock);
+        h.grace = std::chrono::milliseconds(20);
+        const auto o = h.fresh();
+        const auto [a, id] = h.attach(*o, 1);
+        o->shown_to(member_number(1));
+        o->shown_to(second);
+        h.append(*o, 0, 2);
+        h.in(*o, [&, id = id] { o->detach(id); });
+        // Longer than the grace, by the same loop's timers.
+        std::promise<void> later;
+        std::unique_ptr<Timer> timer;
+        h.in(*o, [&] {
+            timer = std::make_unique<Timer>(o->loop(), [&] { later.set_value(); });
+            timer->start(std::chrono::milliseconds(60));
+        });
+        later.get_future().wait();
+        h.in(*o, [&] {
+            timer.reset();
+            cr_assert_eq(o->state(), HostedObject::State::hashing);
+        });
+        h.append(*o, 2, 8);
+        cr_assert(h.eventually(*o, [&] { return o->state() == HostedObject::State::complete; }));
+    }
+}

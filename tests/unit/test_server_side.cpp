@@ -51,11 +51,19 @@ public:
         SSL_export_keying_material(ssl_.get(), out.data(), out.size(), kResolveExporter.data(), kResolveExporter.size(), nullptr, 0, 0);
         return out;
     }
-    Answer get(const std::string& path, const std::string& fields = {}) {
+    void ask(const std::string& path, const std::string& fields = {}) {
         const std::string text = "GET " + path + " HTTP/1.1\r\nHost: files.test\r\n" + fields + "\r\n";
         cr_assert_eq(SSL_write(ssl_.get(), text.data(), static_cast<int>(text.size())), static_cast<int>(text.size()));
+    }
+    // And what came with it.
+    std::string head() {
         std::string in;
         while (in.find("\r\n\r\n") == std::string::npos) more(in);
+        return in;
+    }
+    Answer get(const std::string& path, const std::string& fields = {}) {
+        ask(path, fields);
+        std::string in = head();
         const std::size_t end = in.find("\r\n\r\n") + 4;
         Answer out{in.substr(0, end), in.substr(end)};
         const std::size_t at = out.head.find("Content-Length: ");
@@ -84,14 +92,14 @@ struct Server {
     std::shared_ptr<Config> config = std::make_shared<Config>();
     std::shared_ptr<Realm> realm;
 
-    BufferPool buffers{std::size_t{64} << 20};
+    BufferPool buffers;
     std::unique_ptr<LoopGroup> loops;
     std::unique_ptr<Workers> workers;
     std::unique_ptr<Runtime> runtime;
     std::unique_ptr<ServerSide> side;
     std::thread thread;
 
-    Server() {
+    explicit Server(std::size_t memory = std::size_t{64} << 20, std::uint64_t spool = std::uint64_t{10} << 30) : buffers(memory) {
         std::signal(SIGPIPE, SIG_IGN);
         dir.write("www/big.iso", kBig);
         dir.write("www/small.iso", kSmall);
@@ -101,6 +109,7 @@ struct Server {
         s.certificate = tls.certificate_file;
         s.private_key = tls.key_file;
         s.state = dir.path("state");
+        s.spool_max = spool;
         OriginConfig o;
         o.host = "files.test";
         o.root = dir.path("www");
@@ -289,4 +298,69 @@ Test(server_side, publishes_ahead_and_says_why_not) {
         const Publisher::Progress p = last(url);
         cr_assert(p.state == Publisher::Progress::State::failed && !p.why.empty(), "%s", url);
     }
+}
+
+// ── Memory ──
+
+namespace {
+
+constexpr std::size_t kLeastMemory = std::size_t{16} << 20;
+constexpr std::uint64_t kTwice = 2 * kLeastMemory;
+
+void add_large_files(Server& s, unsigned count) {
+    for (unsigned i = 0; i < count; ++i) {
+        const std::string name = "www/large" + std::to_string(i) + ".iso";
+        s.dir.write(name, "begins");
+        cr_assert_eq(::truncate(s.dir.path(name).c_str(), kTwice), 0);
+    }
+}
+
+// All at once; whether each became complete.
+void publish_all(Server& s, unsigned count) {
+    std::vector<std::future<Publisher::Progress>> ends;
+    for (unsigned i = 0; i < count; ++i) {
+        auto promise = std::make_shared<std::promise<Publisher::Progress>>();
+        ends.push_back(promise->get_future());
+        s.side->publisher()->publish("http://files.test/large" + std::to_string(i) + ".iso", s.loops->at(i % 2),
+                                     [promise](const Publisher::Progress& p) {
+                                         if (p.state != Publisher::Progress::State::hashing) promise->set_value(p);
+                                     });
+    }
+    for (auto& end : ends) {
+        cr_assert(end.wait_for(std::chrono::minutes(2)) == std::future_status::ready, "an object stopped");
+        const Publisher::Progress p = end.get();
+        cr_assert(p.state == Publisher::Progress::State::complete, "%s", p.why.c_str());
+    }
+}
+
+}  // namespace
+
+// The origin is read whatever other objects hold of the memory: at first all at once, then one more after them.
+Test(server_side, reads_objects_larger_than_its_memory_many_at_once, .timeout = 240) {
+    // With a spool, with one that holds two of them, and without.
+    for (const std::uint64_t spool : {std::uint64_t{10} << 30, 2 * kTwice + (std::uint64_t{8} << 20), std::uint64_t{0}}) {
+        Server s(kLeastMemory, spool);
+        add_large_files(s, 7);
+        publish_all(s, 6);
+        const Member me(*s.realm);
+        Connection c = s.connect();
+        cr_assert_eq(manifest_of(*s.realm, resolved(c.get("/large6.iso", me.field(c)))).length, kTwice);
+        s.wait_complete();
+        cr_assert_eq(s.side->objects().size(), 7U);
+        s.restart();
+        publish_all(s, 6);
+    }
+}
+
+Test(server_side, one_members_many_questions_take_the_origin_from_nobody, .timeout = 240) {
+    Server s(kLeastMemory, 0);
+    add_large_files(s, 2);
+    const Member greedy(*s.realm), innocent(*s.realm);
+    for (unsigned v = 0; v < 20; ++v) {
+        Connection c = s.connect();
+        c.ask("/large0.iso?v=" + std::to_string(v), greedy.field(c));
+        (void)c.head();
+    }
+    Connection c = s.connect();
+    cr_assert_eq(manifest_of(*s.realm, resolved(c.get("/large1.iso", innocent.field(c)))).length, kTwice);
 }

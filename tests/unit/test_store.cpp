@@ -322,6 +322,24 @@ Test(store, when_everything_is_in_use_a_write_fails_and_what_is_stored_stays) {
     for (std::uint32_t i = 0; i < 4; ++i) cr_assert_eq(h.check(a, 1, i), Errc::ok);
 }
 
+Test(store, an_object_that_could_not_be_written_can_be_again_once_there_is_room) {
+    TemporaryDirectory d;
+    const Geometry g(4 * 65536, 65536);
+    House h(d.path, 6 * 65536);
+    auto a = h.full(1, g);
+    auto b = h.create(2, g);
+    Status s;
+    std::uint32_t block = 0;
+    while (block < 4 && (s = h.write(b, 2, block)).has_value()) ++block;
+    cr_assert_eq(s.code(), Errc::no_space);
+    a.reset();  // may be evicted now
+    cr_assert_eq(h.write(b, 2, block).code(), Errc::no_space, "its owner asks for it when it wants to try again");
+    b = h.create(2, g);
+    for (std::uint32_t i = 0; i < 4; ++i) cr_assert(h.write(b, 2, i).has_value());
+    cr_assert(h.sync(b).has_value());
+    for (std::uint32_t i = 0; i < 4; ++i) cr_assert_eq(h.check(b, 2, i), Errc::ok);
+}
+
 Test(store, removed_objects_are_gone_from_disk_and_their_holders_are_told) {
     TemporaryDirectory d;
     {
