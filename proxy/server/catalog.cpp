@@ -19,8 +19,6 @@
 namespace mssl::proxy {
 namespace {
 
-// Far beyond what a store keeps; signed anew at a start when less than half is left.
-constexpr std::int64_t kManifestSeconds = std::int64_t{365} * 86400;
 constexpr std::array<std::string_view, 4> kSuffixes{".manifest", ".nodes", ".head", ".withdrawn"};
 
 struct DirClose {
@@ -56,13 +54,13 @@ bool exists(const std::string& path) { return ::access(path.c_str(), F_OK) == 0;
 
 }  // namespace
 
-Catalog::Catalog(Runtime& runtime, std::string directory, std::shared_ptr<const Realm> realm, std::shared_ptr<Store> spool,
+Catalog::Catalog(Runtime& runtime, std::string directory, CurrentRealm realm, std::shared_ptr<Store> spool,
                  ReaderMaker make_reader, std::size_t max_objects)
     : runtime_(runtime), directory_(std::move(directory)), realm_(std::move(realm)), spool_(std::move(spool)),
       make_reader_(std::move(make_reader)), max_objects_(max_objects), files_(runtime.workers) {}
 
 Result<std::shared_ptr<Catalog>> Catalog::open(Runtime& runtime, const std::string& state_directory,
-                                               std::shared_ptr<const Realm> realm, std::shared_ptr<Store> spool,
+                                               CurrentRealm realm, std::shared_ptr<Store> spool,
                                                ReaderMaker make_reader, std::size_t max_objects) {
     std::shared_ptr<Catalog> out(new Catalog(runtime, state_directory + "/catalog", std::move(realm), std::move(spool),
                                              std::move(make_reader), max_objects));
@@ -75,9 +73,11 @@ std::string Catalog::path(const ObjectId& id, std::string_view suffix) const {
     return directory_ + "/" + id.hex() + std::string(suffix);
 }
 
-Hosting Catalog::hosting(std::shared_ptr<const SignedManifest> manifest) {
+Hosting Catalog::hosting(std::shared_ptr<const Realm> realm, std::shared_ptr<const SignedManifest> manifest) {
     std::shared_ptr<RangeReader> reader = make_reader_(manifest);
-    return Hosting{runtime_, realm_, std::move(manifest), spool_, std::move(reader), weak_from_this()};
+    Hosting out{runtime_, std::move(realm), std::move(manifest), spool_, std::move(reader), weak_from_this()};
+    out.today = realm_;
+    return out;
 }
 
 // ── Start ──
@@ -108,11 +108,12 @@ Status Catalog::load(WallTime now) {
 }
 
 Status Catalog::load_object(const ObjectId& id, WallTime now) {
-    Result<SignedFile> manifest_file = read_signed_file(path(id, ".manifest"), realm_->trust());
+    const std::shared_ptr<const Realm> realm = realm_.get();
+    Result<SignedFile> manifest_file = read_signed_file(path(id, ".manifest"), realm->trust());
     if (!manifest_file) return manifest_file.error();
     Result<SignedManifest> manifest = parse_manifest(manifest_file->der, manifest_file->signer.public_key());
     if (!manifest) return manifest.error();
-    Result<SignedFile> head_file = read_signed_file(path(id, ".head"), realm_->trust());
+    Result<SignedFile> head_file = read_signed_file(path(id, ".head"), realm->trust());
     if (!head_file) return head_file.error();
     Result<SignedHead> head = parse_head(head_file->der, head_file->signer.public_key());
     if (!head) return head.error();
@@ -124,22 +125,22 @@ Status Catalog::load_object(const ObjectId& id, WallTime now) {
 
     // One signer speaks for all that a Resolved carries: what an earlier one signed says the same under today's.
     const bool ending = manifest->body.not_after.unix_seconds - now.unix_seconds < kManifestSeconds / 2;
-    if (manifest->signer != realm_->signer_id() || ending) {
+    if (manifest->signer != realm->signer_id() || ending) {
         Manifest body = manifest->body;
         body.not_before = now;
         body.not_after = {now.unix_seconds + kManifestSeconds};
-        manifest = sign_manifest(body, realm_->signer_key());
+        manifest = sign_manifest(body, realm->signer_key());
         if (!manifest) return manifest.error();
-        if (Status s = write_signed_file(path(id, ".manifest"), realm_->signer(), manifest->der); !s) return s;
+        if (Status s = write_signed_file(path(id, ".manifest"), realm->signer(), manifest->der); !s) return s;
     }
-    if (head->signer != realm_->signer_id()) {
-        head = sign_head(head->body, realm_->signer_key());
+    if (head->signer != realm->signer_id()) {
+        head = sign_head(head->body, realm->signer_key());
         if (!head) return head.error();
-        if (Status s = write_signed_file(path(id, ".head"), realm_->signer(), head->der); !s) return s;
+        if (Status s = write_signed_file(path(id, ".head"), realm->signer(), head->der); !s) return s;
     }
     auto shared_manifest = std::make_shared<const SignedManifest>(*std::move(manifest));
     Result<std::shared_ptr<HostedObject>> object =
-        host_known_object(hosting(shared_manifest), std::make_shared<const SignedHead>(*std::move(head)), *nodes);
+        host_known_object(hosting(realm, shared_manifest), std::make_shared<const SignedHead>(*std::move(head)), *nodes);
     if (!object) return object.error();
     insert(*std::move(object), shared_manifest->body);
     return {};
@@ -184,9 +185,10 @@ Result<Catalog::Registered> Catalog::find_or_add(const Draft& draft, WallTime no
     body.not_after = {now.unix_seconds + kManifestSeconds};
     if (draft.length == 0 || draft.length > kMaxObjectBytes) return fail(Errc::malformed, "no object has this length");
     if (Status s = body.check(); !s) return s.error();
-    Result<SignedManifest> manifest = sign_manifest(body, realm_->signer_key());
+    const std::shared_ptr<const Realm> realm = realm_.get();
+    Result<SignedManifest> manifest = sign_manifest(body, realm->signer_key());
     if (!manifest) return manifest.error();
-    std::shared_ptr<HostedObject> object = host_new_object(hosting(std::make_shared<const SignedManifest>(*std::move(manifest))));
+    std::shared_ptr<HostedObject> object = host_new_object(hosting(realm, std::make_shared<const SignedManifest>(*std::move(manifest))));
     insert(object, body);
     return Registered{std::move(object), true};
 }
@@ -265,11 +267,11 @@ void Catalog::keep(const ObjectId& id, const std::vector<Hash>& block_nodes, con
         loop.post([done = std::move(done)] { done(fail(Errc::no_such_object, "the catalog does not have it any more")); });
         return;
     }
-    files_.submit([self = shared_from_this(), id, block_nodes, head = final_head.der, manifest = object->manifest(), &loop,
-                   done = std::move(done)] {
-        Status s = write_signed_file(self->path(id, ".manifest"), self->realm_->signer(), manifest->der);
+    files_.submit([self = shared_from_this(), id, block_nodes, head = final_head.der, manifest = object->manifest(),
+                   realm = object->realm(), &loop, done = std::move(done)] {
+        Status s = write_signed_file(self->path(id, ".manifest"), realm->signer(), manifest->der);
         if (s) s = write_nodes_file(self->path(id, ".nodes"), block_nodes);
-        if (s) s = write_signed_file(self->path(id, ".head"), self->realm_->signer(), head);
+        if (s) s = write_signed_file(self->path(id, ".head"), realm->signer(), head);
         loop.post([s = std::move(s), done] { done(s); });
     });
 }

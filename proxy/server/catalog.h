@@ -40,7 +40,7 @@ public:
     // Reads what is there and hosts it. spool: objects in it that the catalog does not know are removed. Blocking, before the loops
     // run. Errors: io when state/catalog can be neither read nor made; what is wrong with a single object is logged.
     static Result<std::shared_ptr<Catalog>> open(Runtime& runtime, const std::string& state_directory,
-                                                 std::shared_ptr<const Realm> realm, std::shared_ptr<Store> spool,
+                                                 CurrentRealm realm, std::shared_ptr<Store> spool,
                                                  ReaderMaker make_reader, std::size_t max_objects = kMaxObjects);
 
     // What a new object is made of; id, block size and validity come from here.
@@ -73,7 +73,7 @@ public:
     void withdrawn(const ObjectId& id, const Error& why) override;
 
 private:
-    Catalog(Runtime& runtime, std::string directory, std::shared_ptr<const Realm> realm, std::shared_ptr<Store> spool,
+    Catalog(Runtime& runtime, std::string directory, CurrentRealm realm, std::shared_ptr<Store> spool,
             ReaderMaker make_reader, std::size_t max_objects);
 
     struct Entry {
@@ -82,7 +82,7 @@ private:
         Validator validator;
         std::list<ObjectId>::iterator used;  // in order_
     };
-    Hosting hosting(std::shared_ptr<const SignedManifest> manifest);
+    Hosting hosting(std::shared_ptr<const Realm> realm, std::shared_ptr<const SignedManifest> manifest);
     Status load(WallTime now);
     Status load_object(const ObjectId& id, WallTime now);
     void move_aside(const ObjectId& id);
@@ -97,7 +97,7 @@ private:
 
     Runtime runtime_;
     std::string directory_;
-    std::shared_ptr<const Realm> realm_;
+    CurrentRealm realm_;
     std::shared_ptr<Store> spool_;
     ReaderMaker make_reader_;
     std::size_t max_objects_;

@@ -104,7 +104,7 @@ Status record_used(const std::string& path, const Hash& token, const Hash& key) 
 
 }  // namespace
 
-Result<std::shared_ptr<Enrolment>> Enrolment::open(const ServerConfig& config, std::shared_ptr<const Realm> realm) {
+Result<std::shared_ptr<Enrolment>> Enrolment::open(const ServerConfig& config, CurrentRealm realm) {
     std::shared_ptr<Enrolment> out(new Enrolment(std::move(realm), config.state + "/used-tokens"));
     Result<std::vector<Used>> used = read_used(out->used_path_);
     if (!used) return used.error();
@@ -128,7 +128,7 @@ Status Enrolment::reload(const ServerConfig& config) {
     return {};
 }
 
-Result<Certificate> Enrolment::enrol(const Enrol& request, View exporter, WallTime now) {
+Result<Certificate> Enrolment::enrol(const Realm& realm, const Enrol& request, View exporter, WallTime now) {
     if (!check_possession(request.key, kEnrolDomain, exporter, request.proof))
         return fail(Errc::bad_signature, "the proof of possession does not hold");
     int days;
@@ -139,7 +139,7 @@ Result<Certificate> Enrolment::enrol(const Enrol& request, View exporter, WallTi
             if (Status s = use_token(request.token, request.key); !s) return s.error();
         }
     }
-    return realm_->enrol(request.key, now, days);
+    return realm.enrol(request.key, now, days);
 }
 
 Status Enrolment::use_token(std::string_view token, const PublicKey& key) {

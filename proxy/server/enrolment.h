@@ -22,15 +22,17 @@ public:
     // takes it out of the file. state/used-tokens holds the SHA-256 of each used one and who used it, and is durable before a
     // certificate goes out.
     // Errors: io, malformed (a token longer than kMaxTokenBytes).
-    static Result<std::shared_ptr<Enrolment>> open(const ServerConfig& config, std::shared_ptr<const Realm> realm);
+    static Result<std::shared_ptr<Enrolment>> open(const ServerConfig& config, CurrentRealm realm);
     // Takes over enrol, token_file and member_days; on an error everything stays as it is.
     Status reload(const ServerConfig& config);
 
     // The membership certificate for this request's key. exporter: 32 bytes of kEnrolExporter of this connection.
     // Errors: denied (no, unknown or used token), bad_signature (proof of possession), io, crypto.
-    Result<Certificate> enrol(const Enrol& request, View exporter, WallTime now);
+    Result<Certificate> enrol(const Enrol& request, View exporter, WallTime now) { return enrol(*realm(), request, exporter, now); }
+    // By this one's signer.
+    Result<Certificate> enrol(const Realm& realm, const Enrol& request, View exporter, WallTime now);
 
-    const Realm& realm() const { return *realm_; }
+    std::shared_ptr<const Realm> realm() const { return realm_.get(); }
 
     // A line of state/used-tokens.
     struct Used {
@@ -39,11 +41,11 @@ public:
     };
 
 private:
-    Enrolment(std::shared_ptr<const Realm> realm, std::string used_path)
+    Enrolment(CurrentRealm realm, std::string used_path)
         : realm_(std::move(realm)), used_path_(std::move(used_path)) {}
     Status use_token(std::string_view token, const PublicKey& key);
 
-    std::shared_ptr<const Realm> realm_;
+    CurrentRealm realm_;
     std::string used_path_;
     std::mutex mutex_;  // of what follows
     bool tokens_needed_ = false;

@@ -28,7 +28,8 @@ struct FrontParts {
     Runtime* runtime = nullptr;
     std::shared_ptr<const Origins> origins;
     std::shared_ptr<Catalog> catalog;
-    std::shared_ptr<const Realm> realm;
+    std::shared_ptr<const Realm> realm;  // whose signer has no part in what is asked of it here
+    std::function<WallTime()> wall = wall_now;
     std::shared_ptr<Tickets> tickets;
     std::shared_ptr<ResolveAsks> asks;
     std::shared_ptr<ColdReads> cold_reads;

@@ -210,7 +210,7 @@ std::optional<MemberId> FrontConnection::prove(const FrontParts& parts, std::str
     if (!field->member) return member_;
     const Result<Hash> exporter = stream_->exporter(kResolveExporter);
     if (!exporter || !field->signer || !check_resolve_proof(*field, exporter->view())) return std::nullopt;
-    if (Status s = parts.realm->trust().check_member(*field->member, *field->signer, wall_now()); !s) {
+    if (Status s = parts.realm->trust().check_member(*field->member, *field->signer, parts.wall()); !s) {
         log::debug("resolve without a valid membership", {{"peer", stream_->peer().ip_string()}, {"why", s.error().to_string()}});
         return std::nullopt;
     }

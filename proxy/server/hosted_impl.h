@@ -38,9 +38,10 @@ public:
     const ObjectId& id() const override { return id_; }
     Loop& loop() override { return loop_; }
     State state() const override { return state_.load(std::memory_order_acquire); }
-    std::shared_ptr<const SignedManifest> manifest() const override { return hosting_.manifest; }
+    std::shared_ptr<const SignedManifest> manifest() const override;
     std::shared_ptr<const SignedHead> head() const override;
-    std::shared_ptr<const Realm> realm() const override { return hosting_.realm; }
+    std::shared_ptr<const Realm> realm() const override;
+    Vouched vouched(WallTime now) override;
     void shown_to(const std::optional<MemberId>& member) override;
     void when_open(Loop& where, std::function<void(Status)> ready) override;
     std::uint64_t hashed_bytes() const override { return hashed_.load(std::memory_order_relaxed); }
@@ -107,8 +108,8 @@ private:
     Loop& loop_;
     std::atomic<State> state_{State::opening};
     std::atomic<std::uint64_t> hashed_{0};
-    mutable std::mutex mutex_;                     // of head_
-    std::shared_ptr<const SignedHead> head_;
+    mutable std::mutex mutex_;                     // of vouched_
+    Vouched vouched_;
     MonoTime begun_;
 
     // Owner loop.

@@ -25,6 +25,7 @@ Hosted::Hosted(Hosting hosting)
       id_(hosting_.manifest->body.object),
       geometry_(hosting_.manifest->body.geometry()),
       loop_(hosting_.runtime.loops.owner(id_)),
+      vouched_{hosting_.manifest, nullptr, hosting_.realm},
       begun_(mono_now()),
       have_(geometry_.block_count()),
       spread_(geometry_) {}
@@ -68,7 +69,7 @@ void Hosted::begin_new() {
 void Hosted::begin_known(std::shared_ptr<const SignedHead> final_head, MerkleTree tree) {
     tree_ = std::move(tree);
     hashed_.store(geometry_.length(), std::memory_order_relaxed);
-    head_ = std::move(final_head);
+    vouched_.head = std::move(final_head);
     shown_blocks_ = geometry_.block_count();
     have_.set_all();
     spread_.set_available(shown_blocks_);
@@ -76,9 +77,40 @@ void Hosted::begin_known(std::shared_ptr<const SignedHead> final_head, MerkleTre
     begin_new();
 }
 
+std::shared_ptr<const SignedManifest> Hosted::manifest() const {
+    const std::lock_guard lock(mutex_);
+    return vouched_.manifest;
+}
+
 std::shared_ptr<const SignedHead> Hosted::head() const {
     const std::lock_guard lock(mutex_);
-    return head_;
+    return vouched_.head;
+}
+
+std::shared_ptr<const Realm> Hosted::realm() const {
+    const std::lock_guard lock(mutex_);
+    return vouched_.realm;
+}
+
+// On disk stays what the first signer signed: a start signs anew what then is not today's.
+HostedObject::Vouched Hosted::vouched(WallTime now) {
+    const std::shared_ptr<const Realm> today = hosting_.today ? hosting_.today->get() : hosting_.realm;
+    const std::lock_guard lock(mutex_);
+    if (state() != State::complete || !vouched_.head) return vouched_;
+    const bool another = vouched_.realm->signer_id() != today->signer_id();
+    const bool ending = vouched_.manifest->body.not_after.unix_seconds - now.unix_seconds < kManifestSeconds / 2;
+    if (!another && !ending) return vouched_;
+    Manifest body = vouched_.manifest->body;
+    body.not_before = now;
+    body.not_after = {now.unix_seconds + kManifestSeconds};
+    Result<SignedManifest> manifest = sign_manifest(body, today->signer_key());
+    Result<SignedHead> head = sign_head(vouched_.head->body, today->signer_key());
+    if (!manifest || !head) {
+        log::error("cannot sign anew", {{"object", id_.hex()}, {"why", (manifest ? head.error() : manifest.error()).to_string()}});
+        return vouched_;
+    }
+    vouched_ = {std::make_shared<const SignedManifest>(*std::move(manifest)), std::make_shared<const SignedHead>(*std::move(head)), today};
+    return vouched_;
 }
 
 void Hosted::when_open(Loop& where, std::function<void(Status)> ready) {
@@ -168,7 +200,7 @@ Result<SignedHead> Hosted::sign(std::uint64_t blocks, bool final_head) const {
     head.leaves = final_head ? geometry_.leaf_count() : blocks * geometry_.leaves_per_block();
     head.final_head = final_head;
     if (blocks > 0) head.peaks = tree_.peaks(blocks);
-    return sign_head(head, hosting_.realm->signer_key());
+    return sign_head(head, realm()->signer_key());
 }
 
 // Shows what has been hashed. Before the final head that is whole blocks, and never all of them.
@@ -212,7 +244,7 @@ void Hosted::publish(std::shared_ptr<const SignedHead> head) {
     const HeadFrame frame{Handle{}, head->der};
     {
         const std::lock_guard lock(mutex_);
-        head_ = std::move(head);
+        vouched_.head = std::move(head);
     }
     head_at_ = loop_.now();
     have_.set_range({static_cast<std::uint32_t>(shown_blocks_), static_cast<std::uint32_t>(blocks - shown_blocks_)});

@@ -18,7 +18,6 @@
 #include "protocol/spread.h"
 #include "proxy/core/loop.h"
 #include "proxy/server/realm.h"
-#include "proxy/server/realm.h"
 #include "proxy/store/store.h"
 
 namespace mssl::proxy {
@@ -49,6 +48,14 @@ public:
     virtual std::shared_ptr<const SignedHead> head() const = 0;  // newest; null while opening
     // The realm whose signer signed both, and signs this object's tickets: Resolved names one signer for all three.
     virtual std::shared_ptr<const Realm> realm() const = 0;
+    // All three as they are to be shown now, of one signer: of a complete object signed anew where the realm has another signer by now,
+    // or the manifest ends.
+    struct Vouched {
+        std::shared_ptr<const SignedManifest> manifest;
+        std::shared_ptr<const SignedHead> head;
+        std::shared_ptr<const Realm> realm;
+    };
+    virtual Vouched vouched(WallTime now) = 0;
     // Runs `ready` in `where` once there is a first head, or with the reason why there will never be one.
     virtual void when_open(Loop& where, std::function<void(Status)> ready) = 0;
     // A requester is led here; none: the operator. While it is known to one member alone and nobody reads it, the read of the origin
@@ -79,6 +86,9 @@ public:
     virtual void when_room(std::function<void()> go) = 0;
     virtual void withdraw(const Error& why) = 0;
 };
+
+// How long a manifest is good: far beyond what a store keeps. Signed anew when less than half is left.
+inline constexpr std::int64_t kManifestSeconds = std::int64_t{365} * 86400;
 
 // Bytes that wait for the spool, over which the cold read pauses.
 inline constexpr std::size_t kMaxSpoolBacklog = 16 * 1024 * 1024;

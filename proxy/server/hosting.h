@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "proxy/core/runtime.h"
@@ -33,6 +34,8 @@ struct Hosting {
     std::weak_ptr<ObjectKeeper> keeper;
     // How long a new object that only one member knows is read on without a reader.
     Duration grace = std::chrono::seconds(30);
+    // Who signs once this realm's signer is not the current one any more; none: it always is.
+    std::optional<CurrentRealm> today{};
 };
 
 // A new object: nothing hashed yet; append() feeds it. Any thread.

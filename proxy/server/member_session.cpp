@@ -72,6 +72,8 @@ private:
         std::shared_ptr<HostedObject> object;
         std::shared_ptr<SessionTaker> taker;
         Ticket ticket;
+        // Whose signer the member knows from its Resolved: what comes later is signed by the same, as long as that is good.
+        std::shared_ptr<const Realm> realm;
         bool head_out = false;                // a HEAD is queued and may still wait there
         std::optional<HeadFrame> next_head;  // only the newest waits
     };
@@ -135,7 +137,7 @@ MemberSession::~MemberSession() {
 
 void MemberSession::begin(std::unique_ptr<Stream> stream) {
     address_ = stream->peer();
-    const Result<PeerMembership> member = member_of(stream->ssl(), realm_->trust(), wall_now());
+    const Result<PeerMembership> member = member_of(stream->ssl(), realm_->trust(), parts_.wall());
     forget_chain(stream->ssl());
     stream->set_idle_timeout(MemberSessions::kDead + MemberSessions::kPing);
     // Told after every record, for the HEADs that wait.
@@ -220,12 +222,13 @@ Status MemberSession::on_enrol(const Enrol& enrol) {
     if (std::exchange(enrolling_, true)) return fail(Errc::unexpected, "a second ENROL");
     const Result<Hash> exporter = wire_->stream().exporter(kEnrolExporter);
     if (!exporter) return exporter.error();
+    const std::shared_ptr<const Realm> realm = parts_.enrolment->realm();
     parts_.runtime->workers.submit(
         *loop_,
-        [enrolment = parts_.enrolment, enrol, exporter = *exporter] {
-            return enrolment->enrol(enrol, exporter.view(), wall_now());
+        [enrolment = parts_.enrolment, realm, enrol, exporter = *exporter, now = parts_.wall()] {
+            return enrolment->enrol(*realm, enrol, exporter.view(), now);
         },
-        [this, life = std::weak_ptr(life_)](Result<Certificate> made) {
+        [this, realm, life = std::weak_ptr(life_)](Result<Certificate> made) {
             if (life.expired() || !wire_) return;
             if (!made) {
                 log::warning("enrolment refused", {{"address", address_.ip_string()}, {"error", made.error().to_string()}});
@@ -233,8 +236,7 @@ Status MemberSession::on_enrol(const Enrol& enrol) {
             }
             add(loop_->counters().members_enrolled);
             log::info("member enrolled", {{"member", made->member_id().hex()}, {"address", address_.ip_string()}});
-            const Realm& realm = parts_.enrolment->realm();
-            wire_->send(Enrolled{realm.trust().realm.to_der(), realm.signer().to_der(), made->to_der()});
+            wire_->send(Enrolled{realm->trust().realm.to_der(), realm->signer().to_der(), made->to_der()});
             enrolling_ = false;
         });
     return {};
@@ -267,7 +269,7 @@ void MemberSession::on_announce(const Announce& announce) {
 // ── Handles ──
 
 Result<MemberSession::Opened> MemberSession::admit(const Open& open) {
-    const WallTime now = wall_now();
+    const WallTime now = parts_.wall();
     if (opened_.size() >= MemberSessions::kMaxHandles) return fail(Errc::busy, "too many handles");
     if (past(member_->not_after, now)) return fail(Errc::expired, "the membership ended");
     Result<Ticket> ticket = parts_.tickets->check(*realm_, open.ticket_der, open.signer_der, member_->id, open.object, now);
@@ -278,7 +280,8 @@ Result<MemberSession::Opened> MemberSession::admit(const Open& open) {
     if (object->manifest()->body.block_bytes > wire_->session().max_block_bytes())
         return fail(Errc::unsupported, "blocks larger than this member takes");
     auto taker = std::make_shared<SessionTaker>(*this, *loop_, object, open.handle, member_->id, parts_.directory);
-    return Opened{std::move(object), std::move(taker), *ticket, false, std::nullopt};
+    std::shared_ptr<const Realm> realm = object->realm();
+    return Opened{std::move(object), std::move(taker), *ticket, std::move(realm), false, std::nullopt};
 }
 
 Status MemberSession::on_open(const Open& open) {
@@ -320,7 +323,7 @@ void MemberSession::close_handle(Handle handle, Errc code) {
 
 // A ticket is good for minutes; who does not renew it gets nothing more.
 bool MemberSession::may_go_on(Handle handle, const Opened& opened) {
-    if (!past(opened.ticket.not_after, wall_now())) return true;
+    if (!past(opened.ticket.not_after, parts_.wall())) return true;
     add(loop_->counters().tickets_refused);
     close_handle(handle, Errc::expired);
     return false;
@@ -347,11 +350,12 @@ void MemberSession::pass_on(Handle handle, std::function<Status(HostedObject&, T
 void MemberSession::on_renew(const Renew& renew) {
     Opened* o = find(renew.handle);
     if (o == nullptr || !may_go_on(renew.handle, *o)) return;
-    const WallTime now = wall_now();
+    const WallTime now = parts_.wall();
+    if (past(o->realm->signer().not_after(), now)) o->realm = o->object->realm();
     Result<SignedTicket> ticket =
         past(member_->not_after, now)
             ? Result<SignedTicket>(fail(Errc::expired, "the membership ended"))
-            : parts_.tickets->renew(*o->object->realm(), o->ticket, now);
+            : parts_.tickets->renew(*o->realm, o->ticket, now);
     if (!ticket) {
         add(loop_->counters().tickets_refused);
         return close_handle(renew.handle, ticket.code());

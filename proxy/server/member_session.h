@@ -28,6 +28,7 @@ namespace mssl::proxy {
 struct SessionParts {
     Runtime* runtime = nullptr;  // outlives the sessions
     std::function<std::shared_ptr<const Realm>()> realm;  // the current one; any thread
+    std::function<WallTime()> wall = wall_now;
     std::shared_ptr<ObjectFinder> objects;
     std::shared_ptr<Enrolment> enrolment;
     std::shared_ptr<Tickets> tickets;

@@ -93,6 +93,22 @@ Result<Signer> create_signer(const std::string& directory, const Certificate& re
     return Signer{*std::move(certificate), std::make_shared<const KeyPair>(*std::move(key))};
 }
 
+bool is_ending(const Certificate& signer, WallTime now) {
+    return signer.not_after().unix_seconds - now.unix_seconds < kRenewBeforeSeconds;
+}
+
+// The signer to go on with: the one that is there, or a new one when its time has come. Without the realm's key the one that is
+// there, as long as it is good.
+Result<Signer> current_signer(const std::string& directory, const RealmTrust& trust, WallTime now) {
+    Result<Signer> signer = read_signer(directory, trust, now);
+    if (signer && !is_ending(signer->certificate, now)) return signer;
+    Result<KeyPair> realm_key = read_key(directory + "/realm.key");
+    if (!realm_key) return realm_key.code() == Errc::no_such_object ? std::move(signer) : realm_key.error();
+    if (realm_key->public_key() != trust.realm.public_key())
+        return fail(Errc::bad_certificate, directory + "/realm.key does not belong to realm.pem");
+    return create_signer(directory, trust.realm, *realm_key, now);
+}
+
 }  // namespace
 
 Result<std::shared_ptr<Realm>> Realm::open(const std::string& state_directory, WallTime now) {
@@ -101,21 +117,19 @@ Result<std::shared_ptr<Realm>> Realm::open(const std::string& state_directory, W
     if (!realm && realm.code() == Errc::no_such_object) realm = create_realm(state_directory, now);
     if (!realm) return realm.error();
     RealmTrust trust{*realm};
-
-    Result<Signer> signer = read_signer(state_directory, trust, now);
-    const bool renew = !signer || signer->certificate.not_after().unix_seconds - now.unix_seconds < kRenewBeforeSeconds;
-    if (renew) {
-        Result<KeyPair> realm_key = read_key(state_directory + "/realm.key");
-        if (realm_key) {
-            if (realm_key->public_key() != realm->public_key())
-                return fail(Errc::bad_certificate, state_directory + "/realm.key does not belong to realm.pem");
-            signer = create_signer(state_directory, *realm, *realm_key, now);
-        } else if (realm_key.code() != Errc::no_such_object) {
-            return realm_key.error();
-        }
-    }
+    Result<Signer> signer = current_signer(state_directory, trust, now);
     if (!signer) return signer.error();
     return std::shared_ptr<Realm>(new Realm(std::move(trust), signer->certificate, signer->key));
+}
+
+Result<std::shared_ptr<const Realm>> Realm::renewed(const std::string& state_directory, WallTime now) const {
+    Result<Signer> signer = current_signer(state_directory, trust_, now);
+    if (!signer) return signer.error();
+    if (signer->certificate.public_key() != signer_.public_key())
+        return std::shared_ptr<const Realm>(new Realm(trust_, signer->certificate, signer->key));
+    if (is_ending(signer_, now))
+        return fail(Errc::no_such_object, state_directory + "/realm.key is not there to sign a new signer");
+    return std::shared_ptr<const Realm>();
 }
 
 SignerId Realm::signer_id() const { return Hash::from(member_id_of(signer_.public_key()).view()); }

@@ -98,7 +98,7 @@ void ResolveAsk::sharable(const Validator& validator, ResponseHead answer) {
         place_ = question_.parts->cold_reads->take(*question_.member);
         if (!place_) return not_shared("as many new objects are being read as may be");
     }
-    Result<Catalog::Registered> registered = question_.parts->catalog->find_or_add(draft, wall_now());
+    Result<Catalog::Registered> registered = question_.parts->catalog->find_or_add(draft, question_.parts->wall());
     if (!registered) return not_shared(registered.error().to_string());
     const std::shared_ptr<HostedObject> object = registered->object;
     if (object->manifest()->body.length != answer.length) {

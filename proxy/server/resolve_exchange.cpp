@@ -67,10 +67,9 @@ void ResolveExchange::on_outcome(const ResolveOutcome& outcome) {
 void ResolveExchange::answer(const std::shared_ptr<HostedObject>& object, const std::vector<HeaderField>& fields) {
     opening_.reset();
     if (!port_) return;
-    const std::shared_ptr<const SignedManifest> manifest = object->manifest();
-    const std::shared_ptr<const SignedHead> head = object->head();
-    const std::shared_ptr<const Realm> realm = object->realm();
-    const Result<SignedTicket> ticket = parts_->tickets->issue(*realm, member_, manifest->body, wall_now());
+    const WallTime now = parts_->wall();
+    const auto [manifest, head, realm] = object->vouched(now);
+    const Result<SignedTicket> ticket = parts_->tickets->issue(*realm, member_, manifest->body, now);
     if (!head || !ticket) return put_own();
     const Bytes body = encode_resolved({manifest->der, ticket->der, head->der, realm->signer().to_der(), fields});
     if (body.size() > kMaxResolvedBytes) return put_own();

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <mutex>
+#include <optional>
 #include <utility>
 
 #include "proxy/core/log.h"
@@ -39,7 +40,7 @@ private:
 }  // namespace
 
 struct ServerSide::Impl : std::enable_shared_from_this<Impl> {
-    explicit Impl(Runtime& r) : runtime(r) {}
+    Impl(Runtime& r, Times t) : runtime(r), times(std::move(t)) {}
 
     // A connection until its ALPN says who shall speak.
     class Port final : public Disposable, private StreamHandler {
@@ -73,9 +74,12 @@ struct ServerSide::Impl : std::enable_shared_from_this<Impl> {
     };
 
     Runtime runtime;
+    const Times times;
     std::shared_ptr<const Config> config;
     std::shared_ptr<OriginPools> pools;
-    std::shared_ptr<Realm> realm;
+    std::optional<CurrentRealm> realm;
+    std::unique_ptr<Timer> realm_timer;  // loop 0
+    std::atomic<bool> renewing{false};
     std::shared_ptr<Store> spool;
     std::shared_ptr<Catalog> catalog;
     std::shared_ptr<Enrolment> enrolment;
@@ -95,6 +99,7 @@ struct ServerSide::Impl : std::enable_shared_from_this<Impl> {
 
     Status open(std::shared_ptr<const Config> c);
     Status take_over(const ServerConfig& server);
+    void look_at_realm();
     void accepted(Loop& loop, Fd fd);
     void look_drained(std::function<void()> done);
 };
@@ -103,13 +108,13 @@ Status ServerSide::Impl::open(std::shared_ptr<const Config> c) {
     config = std::move(c);
     const ServerConfig& server = *config->server;
     runtime.buffers.share();
-    Result<std::shared_ptr<Realm>> opened = Realm::open(server.state, wall_now());
+    Result<std::shared_ptr<Realm>> opened = Realm::open(server.state, times.wall());
     if (!opened) return opened.error();
-    realm = *std::move(opened);
+    realm.emplace(*std::move(opened));
     spool = Store::open(server.state + "/spool", server.spool_max, runtime.workers, runtime.buffers);
     if (Status s = spool->health(); !s) log::warning("no spool: blocks are read from origins again", {{"why", s.error().to_string()}});
     pools = std::make_shared<OriginPools>(runtime);
-    Result<std::shared_ptr<Enrolment>> enrol = Enrolment::open(server, realm);
+    Result<std::shared_ptr<Enrolment>> enrol = Enrolment::open(server, *realm);
     if (!enrol) return enrol.error();
     enrolment = *std::move(enrol);
     directory = std::make_shared<Directory>();
@@ -118,7 +123,7 @@ Status ServerSide::Impl::open(std::shared_ptr<const Config> c) {
     const auto make_reader = [current = origins, buffers = &runtime.buffers](std::shared_ptr<const SignedManifest> manifest) {
         return make_origin_reader([current] { return current->get(); }, *buffers, std::move(manifest));
     };
-    Result<std::shared_ptr<Catalog>> found = Catalog::open(runtime, server.state, realm, spool, make_reader);
+    Result<std::shared_ptr<Catalog>> found = Catalog::open(runtime, server.state, *realm, spool, make_reader);
     if (!found) return found.error();
     catalog = *std::move(found);
 
@@ -129,13 +134,17 @@ Status ServerSide::Impl::open(std::shared_ptr<const Config> c) {
     if (!dial_back) return dial_back.error();
     SessionParts session;
     session.runtime = &runtime;
-    session.realm = [r = std::shared_ptr<const Realm>(realm)] { return r; };
+    session.realm = [r = *realm] { return r.get(); };
+    session.wall = times.wall;
     session.objects = catalog;
     session.enrolment = enrolment;
     session.tickets = tickets;
     session.directory = directory;
     session.dial_back = *dial_back;
     sessions = std::make_unique<MemberSessions>(std::move(session));
+
+    realm_timer = std::make_unique<Timer>(runtime.loops.at(0), [this] { look_at_realm(); });
+    look_at_realm();
 
     ports.resize(runtime.loops.size());
     for (unsigned i = 0; i < runtime.loops.size(); ++i)
@@ -145,10 +154,33 @@ Status ServerSide::Impl::open(std::shared_ptr<const Config> c) {
             runtime.loops, at, [this](Loop& loop, Fd fd, const Address&) { accepted(loop, std::move(fd)); });
         if (!listener) return listener.error();
         (*listener)->start();
-        log::info("listening", {{"address", (*listener)->address().to_string()}, {"realm", realm->trust().id().hex()}});
+        log::info("listening", {{"address", (*listener)->address().to_string()}, {"realm", realm->get()->trust().id().hex()}});
         listeners.push_back(*std::move(listener));
     }
     return {};
+}
+
+// By the wall clock, which may jump; a timer alone would be as good as the machine's sleep. In a worker: keys are made and written.
+void ServerSide::Impl::look_at_realm() {
+    if (renewing.exchange(true)) return;
+    const WallTime now = times.wall();
+    runtime.workers.submit(
+        runtime.loops.at(0),
+        [state = config->server->state, current = realm->get(), now] { return current->renewed(state, now); },
+        [weak = weak_from_this(), now](Result<std::shared_ptr<const Realm>> next) {
+            const auto self = weak.lock();
+            if (!self) return;
+            self->renewing = false;
+            if (self->realm_timer) self->realm_timer->start(self->times.look_at_realm);
+            if (!next) {
+                const std::int64_t left = self->realm->get()->signer().not_after().unix_seconds - now.unix_seconds;
+                log::error("the realm's signer cannot be renewed: when it ends nobody can enrol or download any more",
+                           {{"days_left", left / 86400}, {"why", next.error().to_string()}});
+            } else if (*next) {
+                log::info("new signer", {{"signer", (*next)->signer_id().hex()}});
+                self->realm->set(*std::move(next));
+            }
+        });
 }
 
 // Checks all that can fail before anything is replaced.
@@ -163,7 +195,8 @@ Status ServerSide::Impl::take_over(const ServerConfig& server) {
     snapshot->runtime = &runtime;
     snapshot->origins = *next;
     snapshot->catalog = catalog;
-    snapshot->realm = realm;
+    snapshot->realm = realm->get();
+    snapshot->wall = times.wall;
     snapshot->tickets = tickets;
     snapshot->asks = asks;
     snapshot->cold_reads = cold_reads;
@@ -210,15 +243,16 @@ void ServerSide::Impl::look_drained(std::function<void()> done) {
 
 ServerSide::ServerSide() = default;
 
-Result<std::unique_ptr<ServerSide>> ServerSide::start(Runtime& runtime, std::shared_ptr<const Config> config) {
+Result<std::unique_ptr<ServerSide>> ServerSide::start(Runtime& runtime, std::shared_ptr<const Config> config, Times times) {
     std::unique_ptr<ServerSide> side(new ServerSide);
-    side->impl_ = std::make_shared<Impl>(runtime);
+    side->impl_ = std::make_shared<Impl>(runtime, std::move(times));
     if (Status s = side->impl_->open(std::move(config)); !s) return s.error();
     return side;
 }
 
 ServerSide::~ServerSide() {
     Impl& s = *impl_;
+    s.realm_timer.reset();
     s.listeners.clear();
     for (unsigned i = 0; i < s.ports.size(); ++i) {
         for (Impl::Port* port : s.ports[i]) s.runtime.loops.at(i).release(port);
@@ -232,6 +266,7 @@ ServerSide::~ServerSide() {
 Status ServerSide::reload(std::shared_ptr<const Config> config) {
     if (Status s = impl_->take_over(*config->server); !s) return s;
     impl_->config = std::move(config);
+    impl_->look_at_realm();
     return {};
 }
 

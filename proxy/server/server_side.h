@@ -24,9 +24,17 @@ struct HostedStatus {
 
 class ServerSide final : public Half {
 public:
+    // The clock, and how often it is looked at whether the realm's signer must be renewed.
+    struct Times {
+        std::function<WallTime()> wall = wall_now;
+        Duration look_at_realm = std::chrono::hours(1);
+    };
     // config->server is there. Binds, reads the state directory, accepts once the loops run. Errors: what failed, for a person.
     // runtime outlives it. Before the loops run, in the thread of loop 0.
-    static Result<std::unique_ptr<ServerSide>> start(Runtime& runtime, std::shared_ptr<const Config> config);
+    static Result<std::unique_ptr<ServerSide>> start(Runtime& runtime, std::shared_ptr<const Config> config) {
+        return start(runtime, std::move(config), Times{});
+    }
+    static Result<std::unique_ptr<ServerSide>> start(Runtime& runtime, std::shared_ptr<const Config> config, Times times);
     ~ServerSide() override;
 
     Status reload(std::shared_ptr<const Config> config) override;

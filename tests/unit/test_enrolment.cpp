@@ -70,6 +70,19 @@ Test(realm, works_without_its_key_until_the_signer_ends) {
     cr_assert_not(Realm::open(dir.path("state"), {kNow.unix_seconds + 100 * 86400}).has_value());
 }
 
+Test(realm, says_when_it_is_time_for_a_signer_that_nobody_can_sign) {
+    const TempDir dir;
+    const auto first = Realm::open(dir.path("state"), kNow).value();
+    cr_assert(first->renewed(dir.path("state"), {kNow.unix_seconds + 40 * 86400}).value() == nullptr);
+    const std::string key = dir.path("state/realm.key");
+    cr_assert_eq(::rename(key.c_str(), (key + ".away").c_str()), 0);
+    cr_assert_eq(first->renewed(dir.path("state"), {kNow.unix_seconds + 50 * 86400}).code(), Errc::no_such_object);
+    cr_assert_not(first->renewed(dir.path("state"), {kNow.unix_seconds + 100 * 86400}).has_value());
+    cr_assert_eq(::rename((key + ".away").c_str(), key.c_str()), 0);
+    const auto next = first->renewed(dir.path("state"), {kNow.unix_seconds + 100 * 86400}).value();
+    cr_assert(next->trust().id() == first->trust().id() && next->signer_id() != first->signer_id());
+}
+
 Test(realm, refuses_a_signer_of_another_realm) {
     const TempDir dir, other;
     (void)Realm::open(dir.path("state"), kNow).value();

@@ -5,12 +5,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <csignal>
 #include <future>
 #include <set>
 #include <thread>
 
 #include "protocol/resolve.h"
+#include "proxy/core/files.h"
 #include "proxy/core/tls.h"
 #include "proxy/server/server_side.h"
 #include "tests/unit/tls_fixture.h"
@@ -98,6 +100,8 @@ struct Server {
     std::unique_ptr<Runtime> runtime;
     std::unique_ptr<ServerSide> side;
     std::thread thread;
+    std::atomic<std::int64_t> days{0};  // since it was made, by its clock
+    Duration look_at_realm = std::chrono::hours(1);
 
     explicit Server(std::size_t memory = std::size_t{64} << 20, std::uint64_t spool = std::uint64_t{10} << 30) : buffers(memory) {
         std::signal(SIGPIPE, SIG_IGN);
@@ -126,7 +130,7 @@ struct Server {
         loops = std::make_unique<LoopGroup>(2);
         workers = std::make_unique<Workers>(2);
         runtime = std::make_unique<Runtime>(Runtime{*loops, *workers, buffers});
-        side = ServerSide::start(*runtime, config).value();
+        side = ServerSide::start(*runtime, config, {[this] { return now(); }, look_at_realm}).value();
         thread = std::thread([this] { loops->run(); });
     }
     void stop() {
@@ -138,6 +142,8 @@ struct Server {
         loops->empty();
         loops.reset();
     }
+    WallTime now() const { return {wall_now().unix_seconds + days * 86400}; }
+    std::string signer_file() { return read_text_file(dir.path("state/signer.pem"), 16384).value(); }
     void restart() {
         stop();
         start();
@@ -162,7 +168,7 @@ struct Member {
     KeyPair key = KeyPair::generate().value();
     Certificate certificate;
     const Realm& realm;
-    explicit Member(const Realm& r) : certificate(r.enrol(key.public_key(), wall_now(), 7).value()), realm(r) {}
+    explicit Member(const Realm& r, WallTime now = wall_now()) : certificate(r.enrol(key.public_key(), now, 7).value()), realm(r) {}
     std::string field(Connection& c) const {
         return "MSSL-Resolve: " + make_resolve_field(key, certificate, realm.signer(), c.exporter()).value() + "\r\n";
     }
@@ -363,4 +369,76 @@ Test(server_side, one_members_many_questions_take_the_origin_from_nobody, .timeo
     }
     Connection c = s.connect();
     cr_assert_eq(manifest_of(*s.realm, resolved(c.get("/large1.iso", innocent.field(c)))).length, kTwice);
+}
+
+// ── Years ──
+
+namespace {
+
+// The server's clock says so; look makes it look. Until it has another signer.
+std::shared_ptr<Realm> signer_of_day(Server& s, std::int64_t day, const std::function<void()>& look) {
+    const std::string before = s.signer_file();
+    s.days = day;
+    look();
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(1);
+    std::shared_ptr<Realm> realm;
+    while (!realm) {
+        cr_assert(std::chrono::steady_clock::now() < deadline, "no new signer on day %ld", static_cast<long>(day));
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        // Key and certificate are two files: read as one pair or not at all, for Realm::open would make a third.
+        const auto certificate = Certificate::from_pem(s.signer_file());
+        if (!certificate || s.signer_file() == before) continue;
+        const auto key = KeyPair::from_pem(read_text_file(s.dir.path("state/signer.key"), 16384).value());
+        if (key && key->public_key() == certificate->public_key()) realm = Realm::open(s.config->server->state, s.now()).value();
+    }
+    return realm;
+}
+
+// What a member of that day is told of the URL, all of it good on that day. Asked again while the server still takes it over.
+Manifest good_on(Server& s, const Realm& realm, const std::string& path) {
+    const WallTime now = s.now();
+    const Member me(realm, now);
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(1);
+    for (;;) {
+        Connection c = s.connect();
+        const Resolved r = resolved(c.get(path, me.field(c)));
+        const Certificate signer = Certificate::from_der(r.signer_der).value();
+        if (signer.public_key() != realm.signer().public_key()) {
+            cr_assert(std::chrono::steady_clock::now() < deadline, "still the old signer");
+            continue;
+        }
+        cr_assert(realm.trust().check_signer(signer, now).has_value());
+        const SignedManifest m = parse_manifest(r.manifest_der, signer.public_key()).value();
+        cr_assert(m.body.not_before.unix_seconds <= now.unix_seconds && now.unix_seconds < m.body.not_after.unix_seconds);
+        cr_assert(parse_head(r.head_der, signer.public_key()).value().body.object == m.body.object);
+        const Ticket t = parse_ticket(r.ticket_der, signer.public_key()).value().body;
+        cr_assert(check_ticket(t, me.certificate.member_id(), m.body.object, now).has_value());
+        return m.body;
+    }
+}
+
+}  // namespace
+
+Test(server_side, renews_its_signer_and_what_that_signed_while_it_runs) {
+    Server s;
+    s.dir.write("www/later.iso", kBig);
+    const ObjectId before = good_on(s, *s.realm, "/big.iso").object;
+    s.wait_complete();
+    for (const std::int64_t day : {91, 366}) {
+        const auto realm = signer_of_day(s, day, [&] { cr_assert(s.side->reload(s.config).has_value()); });
+        cr_assert(realm->trust().id() == s.realm->trust().id());
+        cr_assert(good_on(s, *realm, "/big.iso").object == before, "the same object on day %ld", static_cast<long>(day));
+        (void)good_on(s, *realm, "/later.iso");
+        s.wait_complete();
+    }
+    s.restart();
+    cr_assert_eq(s.side->objects().size(), 2U);
+}
+
+Test(server_side, looks_by_itself_whether_its_signer_must_be_renewed) {
+    Server s;
+    s.look_at_realm = std::chrono::milliseconds(5);
+    s.restart();
+    const auto realm = signer_of_day(s, 46, [] {});
+    (void)good_on(s, *realm, "/big.iso");
 }
