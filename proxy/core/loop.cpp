@@ -65,10 +65,18 @@ Loop::Loop(unsigned number) : number_(number), base_(make_base()), wake_fd_(even
     if (!base_ || wake_fd_ < 0) std::terminate();
     wake_.reset(event_new(
         base_.get(), wake_fd_, EV_READ | EV_PERSIST,
-        [](evutil_socket_t, short, void* self) { static_cast<Loop*>(self)->run_mailbox(); }, this));
+        [](evutil_socket_t, short, void* self) {
+            auto* loop = static_cast<Loop*>(self);
+            eventfd_t count = 0;
+            eventfd_read(loop->wake_fd_, &count);
+            loop->run_mailbox();
+        },
+        this));
+    own_mail_.reset(evtimer_new(
+        base_.get(), [](evutil_socket_t, short, void* self) { static_cast<Loop*>(self)->run_mailbox(); }, this));
     bury_event_.reset(event_new(
         base_.get(), -1, 0, [](evutil_socket_t, short, void* self) { static_cast<Loop*>(self)->bury(); }, this));
-    if (!wake_ || !bury_event_ || event_priority_set(bury_event_.get(), kBurialPriority) != 0 ||
+    if (!wake_ || !own_mail_ || !bury_event_ || event_priority_set(bury_event_.get(), kBurialPriority) != 0 ||
         event_add(wake_.get(), nullptr) != 0)
         std::terminate();
 }
@@ -77,6 +85,7 @@ Loop::~Loop() {
     stop();
     while (empty()) {}
     wake_.reset();
+    own_mail_.reset();
     close(wake_fd_);
 }
 
@@ -108,7 +117,14 @@ void Loop::post(std::function<void()> task) {
         first = mailbox_.empty();
         mailbox_.push_back(std::move(task));
     }
-    if (first) eventfd_write(wake_fd_, 1);
+    if (!first) return;
+    // To itself a loop needs no system call. A round later all the same: what it posts must not keep sockets waiting.
+    if (in_loop()) {
+        const timeval at_once{0, 0};
+        evtimer_add(own_mail_.get(), &at_once);
+    } else {
+        eventfd_write(wake_fd_, 1);
+    }
 }
 
 bool Loop::in_loop() const { return thread_.load(std::memory_order_relaxed) == std::this_thread::get_id(); }
@@ -116,8 +132,6 @@ bool Loop::in_loop() const { return thread_.load(std::memory_order_relaxed) == s
 MonoTime Loop::now() const { return mono_now(); }
 
 void Loop::run_mailbox() {
-    eventfd_t count = 0;
-    eventfd_read(wake_fd_, &count);
     std::vector<std::function<void()>> tasks;
     bool stopping = false;
     {

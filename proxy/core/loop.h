@@ -69,6 +69,7 @@ private:
     unsigned number_;
     EventBasePtr base_;
     EventPtr wake_;
+    EventPtr own_mail_;  // the mailbox was empty, and this thread posted
     int wake_fd_ = -1;
     std::mutex mutex_;
     std::vector<std::function<void()>> mailbox_;

@@ -1,8 +1,13 @@
 #include <criterion/criterion.h>
+#include <sys/socket.h>
 
+#include <array>
 #include <atomic>
+#include <functional>
+#include <thread>
 
 #include "proxy/core/loop.h"
+#include "proxy/core/net.h"
 #include "proxy/core/workers.h"
 
 using namespace mssl;
@@ -35,6 +40,53 @@ Test(loop, a_task_posted_by_a_task_runs) {
     Loop loop(0);
     loop.post([&] { loop.post([&] { loop.stop(); }); });
     loop.run();
+}
+
+// Work that goes on by posting must not keep sockets waiting: what is ready has its turn between two such tasks.
+Test(loop, a_chain_of_posts_lets_sockets_have_their_turn) {
+    Loop loop(0);
+    std::array<int, 2> ends{};
+    cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
+    const Fd mine(ends[0]), other(ends[1]);
+    const EventPtr readable(event_new(
+        loop.base(), mine.get(), EV_READ,
+        [](evutil_socket_t, short, void* l) { static_cast<Loop*>(l)->stop(); }, &loop));
+    cr_assert_eq(event_add(readable.get(), nullptr), 0);
+    int rounds = 0;
+    std::function<void()> again = [&] {
+        if (++rounds == 3) cr_assert_eq(send(other.get(), "x", 1, MSG_NOSIGNAL), 1);
+        cr_assert_lt(rounds, 100'000);
+        loop.post(again);
+    };
+    loop.post(again);
+    loop.run();
+    cr_assert_geq(rounds, 3);
+}
+
+// The loop's own posts and those of other threads share the mailbox: whoever finds it empty wakes the loop for all.
+Test(loop, own_posts_and_those_of_others_all_run) {
+    constexpr int kEach = 20'000;
+    Loop loop(0);
+    int own = 0, others = 0;
+    const auto end = [&] {
+        if (own == kEach && others == kEach) loop.stop();
+    };
+    std::function<void()> again = [&] {
+        if (++own < kEach) loop.post(again);
+        end();
+    };
+    loop.post(again);
+    std::thread other([&] {
+        for (int i = 0; i < kEach; ++i)
+            loop.post([&] {
+                ++others;
+                end();
+            });
+    });
+    loop.run();
+    other.join();
+    cr_assert_eq(own, kEach);
+    cr_assert_eq(others, kEach);
 }
 
 Test(loop, keeps_unrun_what_is_posted_after_stop_until_it_is_emptied) {
