@@ -3,8 +3,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <vector>
 
 #include "proxy/core/log.h"
 #include "proxy/core/net.h"
@@ -60,14 +62,14 @@ Result<Fd> bind_and_listen(const Address& at, Listener::Kind kind) {
 struct Listener::Impl {
     // What posted connections share with the Listener, so that none reaches a callback whose Listener is gone.
     struct Delivery {
+        explicit Delivery(Accepted a, unsigned count) : accepted(std::move(a)), under_way(count) {}
         Accepted accepted;
+        std::vector<std::atomic<std::uint64_t>> under_way;  // a loop: posted, not yet begun
         std::atomic<bool> alive{true};
     };
 
     Impl(LoopGroup& group, Fd listening, Accepted callback)
-        : loops(group), fd(std::move(listening)), spare(open_spare()), delivery(std::make_shared<Delivery>()) {
-        delivery->accepted = std::move(callback);
-    }
+        : loops(group), fd(std::move(listening)), spare(open_spare()), delivery(std::make_shared<Delivery>(std::move(callback), group.size())) {}
     ~Impl() { delivery->alive = false; }
 
     void arm() {
@@ -98,11 +100,25 @@ struct Listener::Impl {
     }
 
     void hand_out(Fd connection, const Address& peer) {
-        Loop& loop = loops.next();
+        Loop& loop = least_busy();
         add(loop.counters().connections_accepted);
+        ++delivery->under_way[loop.number()];
         loop.post([&loop, d = delivery, peer, shared = std::make_shared<Fd>(std::move(connection))] {
+            --d->under_way[loop.number()];
             if (d->alive) d->accepted(loop, std::move(*shared), peer);
         });
+    }
+
+    // The first of those with the fewest: what a lone connection left behind (connections to servers, that cost a handshake) is
+    // where the next one can use it.
+    Loop& least_busy() {
+        const auto burden = [this](unsigned i) {
+            return loops.at(i).counters().connections_open.load(std::memory_order_relaxed) + delivery->under_way[i];
+        };
+        unsigned best = 0;
+        for (unsigned i = 1; i < loops.size(); ++i)
+            if (burden(i) < burden(best)) best = i;
+        return loops.at(best);
     }
 
     void pause(int why) {

@@ -69,7 +69,7 @@ Result<Address> original_destination(int fd);
 // direct hit, as above.
 Result<Address> transparent_destination(int fd, const Address& listening);
 
-// Accepts on every loop in turn. On EMFILE/ENFILE/ENOBUFS/ENOMEM accepting pauses, a spare descriptor is spent on
+// Accepts for the loop that has fewest open. On EMFILE/ENFILE/ENOBUFS/ENOMEM accepting pauses, a spare descriptor is spent on
 // closing one waiting connection cleanly, and accepting resumes when descriptors are back.
 //
 // Thread rules: open, start, stop and destruction in loop 0, or while the loops do not run.

@@ -5,8 +5,12 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <array>
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
+#include <mutex>
+#include <thread>
 
 #include "proxy/core/service.h"
 #include "tests/unit/stream_fixture.h"
@@ -140,20 +144,59 @@ Test(resolve_name, names_the_host_that_does_not_exist) {
 
 // ── listener ──
 
-Test(listener, hands_each_connection_to_the_next_loop_in_its_thread) {
-    LoopGroup loops(3);
-    std::atomic<int> right{0}, taken{0};
-    auto listener = Listener::open(loops, address("127.0.0.1:0"), [&](Loop& loop, Fd fd, const Address& peer) {
-        if (loop.in_loop() && fd && peer.is_loopback() && (fcntl(fd.get(), F_GETFL) & O_NONBLOCK) != 0) ++right;
-        if (++taken == 9) loops.stop_all();
-    });
-    cr_assert(listener.has_value());
-    (*listener)->start();
+namespace {
+
+// Three loops behind a listener; what comes becomes a Stream.
+struct Reception {
+    explicit Reception(bool keep_them) : keep(keep_them) {
+        nobody.when_open = [] {};
+        listener = std::move(*Listener::open(loops, address("127.0.0.1:0"), [this](Loop& loop, Fd fd, const Address& peer) {
+            if (!loop.in_loop() || !peer.is_loopback() || (fcntl(fd.get(), F_GETFL) & O_NONBLOCK) == 0) ++wrong;
+            auto stream = Stream::accept(loop, std::move(fd), nullptr, nobody, {});
+            if (keep) kept[loop.number()].push_back(std::move(stream));
+            stream.reset();
+            ++taken;
+        }));
+        listener->start();
+    }
+    // One connection after another.
+    void take(int count) {
+        std::thread visitor([&] {
+            for (int i = 1; i <= count; ++i) {
+                clients.push_back(connect_to(listener->address()));
+                while (taken < i) std::this_thread::yield();
+            }
+            loops.stop_all();
+        });
+        loops.run();
+        visitor.join();
+    }
+    std::uint64_t of(unsigned loop) { return loops.at(loop).counters().connections_accepted.load(); }
+
+    LoopGroup loops{3};
+    bool keep;
+    Side nobody;
+    std::atomic<int> wrong{0}, taken{0};
+    std::array<std::vector<std::unique_ptr<Stream>>, 3> kept;
     std::vector<Fd> clients;
-    for (int i = 0; i < 9; ++i) clients.push_back(connect_to((*listener)->address()));
-    loops.run();
-    cr_assert_eq(right.load(), 9);
-    for (unsigned i = 0; i < 3; ++i) cr_assert_eq(loops.at(i).counters().connections_accepted.load(), 3U);
+    std::unique_ptr<Listener> listener;
+};
+
+}  // namespace
+
+Test(listener, hands_each_connection_to_the_loop_that_has_fewest_in_its_thread) {
+    Reception r(true);
+    r.take(9);
+    cr_assert_eq(r.wrong.load(), 0);
+    for (unsigned i = 0; i < 3; ++i) cr_assert_eq(r.of(i), 3U, "loop %u has %lu", i, static_cast<unsigned long>(r.of(i)));
+}
+
+// Where the last one's connections to servers wait to be used again.
+Test(listener, hands_one_connection_after_another_to_the_same_loop) {
+    Reception r(false);
+    r.take(9);
+    cr_assert_eq(r.wrong.load(), 0);
+    cr_assert_eq(r.of(0), 9U);
 }
 
 Test(listener, says_at_once_when_an_address_is_taken) {
