@@ -76,6 +76,7 @@ struct Stream::Impl final : Disposable {
         case State::handshaking: handshake(); return;
         case State::lingering: discard(); return;
         case State::open:
+            need_socket = false;
             if (write_wants_read) {
                 write_wants_read = false;
                 update();
@@ -316,12 +317,13 @@ struct Stream::Impl final : Disposable {
         const int rc = SSL_read_ex(ssl.get(), into.data(), into.size(), &n);
         const int saved_errno = errno;
         if (rc == 1) {
-            read_wants_write = false;
+            read_wants_write = need_socket = false;
             return moved_in(n);
         }
         const int why = SSL_get_error(ssl.get(), rc);
         if (why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE) {
             read_wants_write = why == SSL_ERROR_WANT_WRITE;
+            need_socket = true;
             update();
             return fail(Errc::again);
         }
@@ -464,8 +466,9 @@ struct Stream::Impl final : Disposable {
 
     // ── what to wait for ──
 
+    // OpenSSL reads ahead: it may hold whole records, which no event of the socket will tell of, or the beginning of one.
     bool decrypted_waits() const {
-        return state == State::open && want_read && !eof && !error && ssl && SSL_pending(ssl.get()) > 0;
+        return state == State::open && want_read && !eof && !error && ssl && !need_socket && SSL_has_pending(ssl.get()) == 1;
     }
 
     bool needs_read() const {
@@ -541,6 +544,7 @@ struct Stream::Impl final : Disposable {
     bool counted = false;
     bool read_armed = false, write_armed = false;
     bool want_read = false, want_write = false;
+    bool need_socket = false;  // the last read took all that OpenSSL holds but a beginning
     bool read_wants_write = false, write_wants_read = false, handshake_wants_write = false;
     bool eof = false;
     bool write_failed = false;

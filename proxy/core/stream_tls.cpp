@@ -12,6 +12,8 @@ namespace {
 
 // RFC 7301: names of 1 to 255 bytes.
 constexpr std::size_t kMaxAlpn = 255;
+// Four records. Given back whenever it is empty (SSL_MODE_RELEASE_BUFFERS).
+constexpr std::size_t kReadAhead = 64 * 1024 + 4 * 256;
 
 Result<SslPtr> make_ssl(SSL_CTX* ctx, int fd) {
     ERR_clear_error();
@@ -20,6 +22,9 @@ Result<SslPtr> make_ssl(SSL_CTX* ctx, int fd) {
     // No partial writes: with max_fragment_length they corrupt (findings), and a write is at most one record here anyway.
     SSL_clear_mode(ssl.get(), SSL_MODE_ENABLE_PARTIAL_WRITE);
     SSL_set_mode(ssl.get(), SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
+    // One system call for as many records as have come, instead of two for each.
+    SSL_set_read_ahead(ssl.get(), 1);
+    SSL_set_default_read_buffer_len(ssl.get(), kReadAhead);
     return ssl;
 }
 

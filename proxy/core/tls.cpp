@@ -87,7 +87,6 @@ Result<SslCtxPtr> make_context(const SSL_METHOD* method, int least_version) {
         return openssl_error(Errc::crypto, "SSL_CTX_new");
     SSL_CTX_set_mode(ctx.get(), SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_options(ctx.get(), SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
-    SSL_CTX_set_read_ahead(ctx.get(), 0);  // the Stream asks SSL_pending alone what is left to read
     return ctx;
 }
 

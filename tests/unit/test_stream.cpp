@@ -2,6 +2,8 @@
 #include <criterion/parameterized.h>
 #include <malloc.h>
 
+#include <array>
+
 #include "tests/unit/stream_fixture.h"
 
 using namespace mssl;
@@ -417,6 +419,52 @@ Test(stream, an_answer_that_came_before_input_was_refused_can_still_be_read) {
     cr_assert_eq(p.client.received, "no");
 }
 
+// OpenSSL takes many records from the socket at once; the socket then is silent about what is still to be read.
+Test(stream, tells_of_records_that_were_read_ahead_though_the_socket_is_silent) {
+    Pair p(true);
+    p.client.to_send = pattern(40'000, 5);
+    p.client.write_size = 100;
+    p.server.when_readable = [&] {  // one small read a call, as one whose budget is used up
+        std::array<std::uint8_t, 30> buffer{};
+        if (const auto n = p.server.stream->read(buffer))
+            p.server.received.append(reinterpret_cast<const char*>(buffer.data()), *n);
+    };
+    p.connect();
+    p.accept();
+    cr_assert(turn_until(p.loop, [&] { return p.server.received.size() == p.client.to_send.size(); }));
+    cr_assert(p.server.received == p.client.to_send);
+    cr_assert_not(ended(p.server));
+}
+
+// Half a record lies in OpenSSL's buffer: nothing can be read until the socket brings the rest, and nobody is told to try meanwhile.
+Test(stream, waits_quietly_for_the_rest_of_a_record_that_was_read_ahead) {
+    Pair p(true);
+    int told = 0;
+    p.server.when_readable = [&] {
+        ++told;
+        p.server.drain();
+    };
+    cr_assert(p.both_open());
+    p.server.stream->want_read(true);
+    p.client.stream->want_read(true);
+    cr_assert(p.client.stream->write(as_view("whole")).has_value());
+    cr_assert(turn_until(p.loop, [&] { return p.server.received == "whole"; }));
+
+    SSL* const ssl = p.client.stream->ssl();
+    BIO* const record = BIO_new(BIO_s_mem());
+    SSL_set0_wbio(ssl, record);  // owns it
+    cr_assert(p.client.stream->write(as_view("in two parts")).has_value());
+    char* bytes = nullptr;
+    const auto size = static_cast<std::size_t>(BIO_get_mem_data(record, &bytes));
+    cr_assert_eq(send(p.client.stream->fd(), bytes, 10, MSG_NOSIGNAL), 10);
+    const int before = told;
+    cr_assert(turn_until(p.loop, [&] { return told > before; }));
+    for (int i = 0; i < 100; ++i) event_base_loop(p.loop.base(), EVLOOP_NONBLOCK);
+    cr_assert_eq(told, before + 1, "told %d times of half a record", told - before);
+    cr_assert_eq(send(p.client.stream->fd(), bytes + 10, size - 10, MSG_NOSIGNAL), static_cast<ssize_t>(size - 10));
+    cr_assert(turn_until(p.loop, [&] { return p.server.received == "wholein two parts"; }));
+}
+
 Test(stream, refuses_to_write_after_finish) {
     Pair p(true);
     cr_assert(p.both_open());
@@ -451,9 +499,26 @@ Test(stream, an_idle_tls_connection_stays_small, .disabled = NO_MALLINFO) {
         }
         cr_assert(turn_until(p.loop, [&] { return open == static_cast<int>(sides.size()); }));
     };
-    add_pair();
+    // Both directions carry more than is read ahead at once: what was needed for that is given back.
+    const auto add_used_pair = [&] {
+        add_pair();
+        Side& one = *sides[sides.size() - 2];
+        Side& two = *sides[sides.size() - 1];
+        for (Side* side : {&one, &two}) {
+            side->to_send = std::string(300'000, 'x');
+            side->stream->want_write(true);
+        }
+        cr_assert(turn_until(p.loop, [&] {
+            return one.received.size() == two.to_send.size() && two.received.size() == one.to_send.size();
+        }));
+        for (Side* side : {&one, &two}) {
+            for (std::string* all : {&side->received, &side->to_send}) std::string().swap(*all);
+            side->sent = 0;
+        }
+    };
+    add_used_pair();
     const std::size_t before = mallinfo2().uordblks;
-    for (int i = 0; i < kPairs; ++i) add_pair();
+    for (int i = 0; i < kPairs; ++i) add_used_pair();
     const std::size_t each = (mallinfo2().uordblks - before) / (2 * kPairs);
     cr_assert_lt(each, 24U * 1024, "%zu bytes a connection", each);
 }
