@@ -623,6 +623,10 @@ void Stream::abort() { impl_->abort(); }
 
 void Stream::set_handler(StreamHandler& handler) { impl_->handler = &handler; }
 
+void Stream::cork(bool on) {
+    if (impl_->fd) set_option(impl_->fd.get(), IPPROTO_TCP, TCP_CORK, on ? 1 : 0);
+}
+
 bool Stream::is_open() const { return impl_->state == Impl::State::open && !impl_->error; }
 
 bool Stream::is_tls() const { return impl_->ssl != nullptr || impl_->tls_client.has_value(); }

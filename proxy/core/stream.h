@@ -62,6 +62,8 @@ public:
     Result<std::size_t> write(View from);
     void want_read(bool on);   // level: on_readable comes while data is there (also data that TLS already decrypted)
     void want_write(bool on);
+    // While on, the kernel sends whole segments only: for a run of writes that follow one another at once. Off sends the rest.
+    void cork(bool on);
     // No more writes: close_notify and FIN after what was written; reading may go on until the peer ends. While a write that
     // said again was not repeated, it is abort(): the peer has half a record.
     void finish();

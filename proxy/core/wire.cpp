@@ -5,8 +5,25 @@ namespace {
 
 // What one readiness may consume before other connections of the loop get their turn.
 constexpr std::size_t kReadBudget = 1024 * 1024;
+// From so much on a run of records is worth the two system calls that make the kernel send it in whole segments.
+constexpr std::size_t kCorkBytes = 2 * kMaxRecordBytes;
 // A peer that does not read gets this long to take the ERROR that ends its connection.
 constexpr Duration kLinger = std::chrono::seconds(2);
+
+class Corked {
+public:
+    Corked(Stream& stream, bool wanted) : stream_(wanted ? &stream : nullptr) {
+        if (stream_ != nullptr) stream_->cork(true);
+    }
+    ~Corked() {
+        if (stream_ != nullptr) stream_->cork(false);
+    }
+    Corked(const Corked&) = delete;
+    Corked& operator=(const Corked&) = delete;
+
+private:
+    Stream* stream_;
+};
 
 }  // namespace
 
@@ -135,6 +152,7 @@ void Wire::on_writable() {
         b.reserve(kMaxRecordBytes);
         return b;
     }();
+    const Corked corked(*stream_, session_.queued_data() >= kCorkBytes);
     while (!closed_) {
         if (!pending_.empty()) {
             Result<std::size_t> n = stream_->write(pending_);

@@ -53,6 +53,7 @@ tests_unit_unit_tests_SOURCES = \
 	tests/unit/test_upload.cpp \
 	tests/unit/test_vectors.cpp \
 	tests/unit/test_vectors_frame.cpp \
+	tests/unit/test_wire.cpp \
 	tests/unit/tls_fixture.cpp \
 	tests/unit/tls_fixture.h \
 	tests/unit/vectors.cpp \
