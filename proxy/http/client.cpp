@@ -12,7 +12,7 @@ namespace mssl::proxy {
 namespace {
 
 // A TLS record's worth, and of a socket what keeps the calls few.
-constexpr std::size_t kReadBytes = 32 * 1024;
+constexpr std::size_t kReadBytes = 64 * 1024;
 constexpr std::size_t kWriteBytes = 16 * 1024;
 // Output waiting over this: write_body says stop.
 constexpr std::size_t kBacklogBytes = 64 * 1024;
