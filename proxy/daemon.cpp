@@ -54,6 +54,7 @@ Daemon::Daemon(Runtime& runtime, std::shared_ptr<const Config> config)
 // that it goes while all of them are there, and after every other thread has ended, so that it goes in one.
 Daemon::~Daemon() {
     runtime_.workers.stop();
+    runtime_.names.stop();
     halves_.clear();
     runtime_.loops.empty();
 }

@@ -40,6 +40,9 @@ namespace {
 
 // Loops beyond this gain nothing before the disk or the wire is full.
 constexpr unsigned kMaxAutomaticLoops = 4;
+// A look-up that nobody answers keeps its thread for half a minute. Who finds so many waiting is told at once.
+constexpr unsigned kNameThreads = 8;
+constexpr std::size_t kMostNamesWaiting = 256;
 
 int usage(std::FILE* to, int status) {
     std::fputs("usage: msslproxy [-htV] [-c file]\n"
@@ -74,7 +77,8 @@ int run(std::shared_ptr<const Config> config) {
     LoopGroup loops(config->threads != 0 ? config->threads : std::min(cores, kMaxAutomaticLoops));
     BufferPool buffers(config->buffer_memory);
     Workers workers(config->workers);
-    Runtime runtime{loops, workers, buffers};
+    Workers names(kNameThreads, kMostNamesWaiting);
+    Runtime runtime{loops, workers, buffers, names};
     Daemon daemon(runtime, std::move(config));
     if (Status s = daemon.start(); !s) return complain(s.error(), EXIT_FAILURE);
     daemon.run();

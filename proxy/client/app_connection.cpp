@@ -214,7 +214,7 @@ void AppConnection::begin_asked() {
 }
 
 void AppConnection::begin_tunnel(Authority to) {
-    answering_ = std::make_unique<Tunnel>(static_cast<AnswerPort&>(*this), *loop_, all_->runtime_.workers, std::move(to));
+    answering_ = std::make_unique<Tunnel>(static_cast<AnswerPort&>(*this), *loop_, all_->runtime_.names, std::move(to));
     answering_->begin();
 }
 
@@ -290,7 +290,7 @@ void AppConnection::check_host(Wish wish, std::shared_ptr<Site> site) {
     if (!destination_->address) return begin_relay(std::move(wish), nullptr);
     turn_.request_paused = true;
     const std::string host = wish.authority.host;
-    resolve_name(all_->runtime_.workers, *loop_, without_brackets(host), wish.authority.port,
+    resolve_name(all_->runtime_.names, *loop_, without_brackets(host), wish.authority.port,
                  [this, alive = std::weak_ptr<bool>(alive_), wish = std::move(wish), site = std::move(site)](
                      Result<std::vector<Address>> found) mutable {
                      if (alive.expired() || over()) return;

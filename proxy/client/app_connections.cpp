@@ -14,7 +14,7 @@ AppConnections::AppConnections(Runtime& runtime, Loop& loop, std::shared_ptr<Sit
       sites_(std::move(sites)),
       transfers_(std::move(transfers)),
       own_(std::move(own)),
-      pool_(loop, runtime.workers) {}
+      pool_(loop, runtime.names) {}
 
 AppConnections::~AppConnections() = default;
 

@@ -112,7 +112,7 @@ public:
         if (host.size() > 2 && host.front() == '[') host = host.substr(1, host.size() - 2);
         // The configuration checked the port.
         const auto port = static_cast<std::uint16_t>(std::stoul(config_.server.substr(colon + 1)));
-        resolve_name(runtime_.workers, loop, host, port, std::move(done));
+        resolve_name(runtime_.names, loop, host, port, std::move(done));
     }
 
 private:

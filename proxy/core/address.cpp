@@ -243,7 +243,14 @@ void resolve_name(Workers& workers, Loop& loop, const std::string& host, std::ui
         loop.post([done = std::move(done), address] { done(std::vector<Address>{*address}); });
         return;
     }
-    workers.submit(loop, [host, port] { return look_up(host, port); }, std::move(done));
+    // What done holds belongs to the loop, and is let go of there.
+    const auto answer = std::make_shared<std::function<void(Result<std::vector<Address>>)>>(std::move(done));
+    const bool taken = workers.offer([&workers, &loop, host, port, answer]() mutable {
+        Result<std::vector<Address>> found = fail(Errc::cancelled, "ending");
+        if (!workers.stopping()) found = look_up(host, port);
+        loop.post([found = std::move(found), answer = std::move(answer)]() mutable { (*answer)(std::move(found)); });
+    });
+    if (!taken) loop.post([answer, host] { (*answer)(fail(Errc::busy, "too many names are being looked up, " + host + " is not")); });
 }
 
 }  // namespace mssl::proxy

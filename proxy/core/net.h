@@ -91,7 +91,8 @@ private:
     std::unique_ptr<Impl> impl_;
 };
 
-// getaddrinfo in the worker pool; done runs in loop. Answers are not cached. Numeric names answer without a worker.
+// getaddrinfo in the pool (Runtime::names); done runs in loop: busy at once where too many wait. Answers are not cached.
+// Numeric names answer without a worker.
 void resolve_name(Workers& workers, Loop& loop, const std::string& host, std::uint16_t port,
                   std::function<void(Result<std::vector<Address>>)> done);
 

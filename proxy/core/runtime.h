@@ -11,6 +11,7 @@ struct Runtime {
     LoopGroup& loops;
     Workers& workers;
     BufferPool& buffers;
+    Workers& names = workers;  // looks names up: a DNS that does not answer keeps a thread for half a minute
 };
 
 }  // namespace mssl::proxy

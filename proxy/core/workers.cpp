@@ -4,7 +4,7 @@
 
 namespace mssl::proxy {
 
-Workers::Workers(unsigned threads) {
+Workers::Workers(unsigned threads, std::size_t most_waiting) : most_waiting_(most_waiting) {
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);  // signals are for the thread of main
@@ -41,6 +41,21 @@ void Workers::submit(std::function<void()> job) {
         }
     }
     job();
+}
+
+bool Workers::offer(std::function<void()> job) {
+    {
+        const std::lock_guard lock(mutex_);
+        if (ended_ || jobs_.size() >= most_waiting_) return false;
+        jobs_.push_back(std::move(job));
+    }
+    ready_.notify_one();
+    return true;
+}
+
+bool Workers::stopping() const {
+    const std::lock_guard lock(mutex_);
+    return stopping_;
 }
 
 void Workers::work() {

@@ -1,9 +1,10 @@
-// A pool of threads for what would block a loop: disk, name look-up, hashing above one leaf, signatures (DESIGN 4).
+// A pool of threads for what would block a loop: disk, hashing above one leaf, signatures; another for name look-up (DESIGN 4).
 #pragma once
 
 #include <condition_variable>
 #include <deque>
 #include <functional>
+#include <limits>
 #include <mutex>
 #include <optional>
 #include <thread>
@@ -15,13 +16,17 @@ namespace mssl::proxy {
 
 class Workers {
 public:
-    explicit Workers(unsigned threads);
+    explicit Workers(unsigned threads, std::size_t most_waiting = std::numeric_limits<std::size_t>::max());
     ~Workers();  // as stop()
     Workers(const Workers&) = delete;
     Workers& operator=(const Workers&) = delete;
 
     // From any thread. Jobs of one pool run in any order and in parallel.
     void submit(std::function<void()> job);
+    // As submit(), but false, and job is gone, where most_waiting jobs wait already.
+    bool offer(std::function<void()> job);
+    // stop() was called: what is still queued may take a short way out.
+    bool stopping() const;
     // Finishes what is queued and ends the threads. What is submitted later runs at once, in its caller's thread.
     void stop();
     // Runs job in the pool, then done(its result) in loop. What job holds is let go of before that.
@@ -36,7 +41,8 @@ public:
 
 private:
     void work();
-    std::mutex mutex_;
+    const std::size_t most_waiting_;
+    mutable std::mutex mutex_;
     std::condition_variable ready_;
     std::deque<std::function<void()>> jobs_;
     bool stopping_ = false;

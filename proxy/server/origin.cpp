@@ -80,7 +80,7 @@ std::string_view path_of(std::string_view target) { return target.substr(0, targ
 
 OriginPools::OriginPools(Runtime& runtime) {
     for (unsigned i = 0; i < runtime.loops.size(); ++i)
-        pools_.push_back({std::make_unique<HttpPool>(runtime.loops.at(i), runtime.workers), {}});
+        pools_.push_back({std::make_unique<HttpPool>(runtime.loops.at(i), runtime.names), {}});
 }
 
 OriginPools::~OriginPools() {

@@ -130,6 +130,35 @@ Test(resolve_name, takes_numbers_as_they_are) {
     }
 }
 
+// Names whose servers do not answer must not fill memory, nor a queue that grows by the hour.
+Test(resolve_name, says_busy_where_too_many_wait) {
+    Loop loop(0);
+    std::mutex door;
+    std::unique_lock shut(door);
+    Workers workers(1, 2);
+    std::atomic<bool> taken{false};
+    workers.submit([&] {
+        taken = true;
+        const std::lock_guard wait(door);
+    });
+    while (!taken) std::this_thread::yield();
+    int busy = 0, found = 0;
+    const auto count = [&](Result<std::vector<Address>> r) {
+        if (!r && r.code() == Errc::busy) ++busy;
+        if (r) ++found;
+        if (busy == 1) shut = {};  // the one that does not answer gives up
+        if (busy + found == 4) loop.stop();
+    };
+    resolve_name(workers, loop, "192.0.2.7", 80, count);
+    while (workers.offer([] {})) {}
+    resolve_name(workers, loop, "localhost", 80, count);
+    resolve_name(workers, loop, "localhost", 80, count);
+    resolve_name(workers, loop, "2001:db8::7", 80, count);  // a number needs no place
+    loop.run();
+    cr_assert_eq(busy, 2);
+    cr_assert_eq(found, 2);
+}
+
 Test(resolve_name, finds_localhost) {
     const auto found = resolved("localhost");
     cr_assert(found && !found->empty());
