@@ -7,7 +7,7 @@
 namespace mssl::proxy {
 namespace {
 
-// Connecting has its own timeout; an answer takes the server one signature.
+// For all of it: an answer takes the server one signature, and requests wait for it.
 constexpr Duration kAnswerTime = std::chrono::seconds(20);
 
 Result<EnrolledIdentity> identity_of(const Enrolled& enrolled, const PublicKey& key) {
@@ -36,6 +36,7 @@ void Enroller::start(Loop& loop, std::vector<Address> server, const TlsClient& t
     Hello hello;
     hello.abilities = kAbilityPlain;
     WireHandler& handler = r;
+    r.deadline_.start(kAnswerTime);
     r.wire_ = std::make_unique<Wire>(loop, SessionRole::member_to_server, hello, handler);
     r.wire_->begin(Stream::connect(loop, std::move(server), &tls, r.wire_->as_stream_handler()));
 }
@@ -63,7 +64,6 @@ void Enroller::on_ready(const Hello&) {
     Result<Signature> proof = sign_possession(*key_, "mssl/1 enrol", exporter->view());
     if (!proof) return end(proof.error());
     wire_->send(Enrol{key_->public_key(), *proof, token_});
-    deadline_.start(kAnswerTime);
 }
 
 Status Enroller::on_frame(ControlFrame frame) {

@@ -9,6 +9,8 @@ libproxy_la_SOURCES += \
 	proxy/client/app_output.cpp \
 	proxy/client/app_output.h \
 	proxy/client/banned.h \
+	proxy/client/breaker.cpp \
+	proxy/client/breaker.h \
 	proxy/client/client_side.cpp \
 	proxy/client/client_side.h \
 	proxy/client/client_status.cpp \

@@ -39,6 +39,11 @@ Result<Resolution> check(const Bytes& body, const Membership& self, const std::s
     return out;
 }
 
+// Nobody was there, rather than somebody who said no.
+bool is_no_answer(Errc code) {
+    return code == Errc::timed_out || code == Errc::unreachable || code == Errc::reset || code == Errc::closed;
+}
+
 }  // namespace
 
 struct Resolver::Impl final : HttpClientHandler, std::enable_shared_from_this<Resolver::Impl> {
@@ -56,6 +61,7 @@ struct Resolver::Impl final : HttpClientHandler, std::enable_shared_from_this<Re
     bool early_end = false;
     bool paused = false;
     Bytes collected;
+    MonoTime begun;
 
     ~Impl() override {
         if (client) pool->loop().dispose(std::move(client));
@@ -63,11 +69,20 @@ struct Resolver::Impl final : HttpClientHandler, std::enable_shared_from_this<Re
 
     void failed(const Error& why) {
         if (state == State::over) return;
+        if (state < State::collecting && is_no_answer(why.code)) site->breaker().failed(begun, pool->loop().now());
         state = State::over;
         handler->on_error(why);
     }
 
     void prepare() {
+        begun = pool->loop().now();
+        // Without a fallback there is nothing better to do than to wait.
+        if (site->config().fallback_origin && !site->breaker().admit(begun)) {
+            pool->loop().post([weak = weak_from_this()] {
+                if (const auto impl = weak.lock()) impl->refused();
+            });
+            return;
+        }
         site->membership(pool->loop(), [weak = weak_from_this()](Result<std::shared_ptr<const Membership>> m) {
             const auto impl = weak.lock();
             if (!impl || impl->state == State::over) return;
@@ -80,6 +95,12 @@ struct Resolver::Impl final : HttpClientHandler, std::enable_shared_from_this<Re
                 i->ask(std::move(*to));
             });
         });
+    }
+
+    void refused() {
+        if (state == State::over) return;
+        state = State::over;
+        handler->on_error(fail(Errc::unreachable, "it did not answer a moment ago"));
     }
 
     void ask(std::vector<Address> to) {
@@ -108,6 +129,7 @@ struct Resolver::Impl final : HttpClientHandler, std::enable_shared_from_this<Re
             return;
         }
         add(pool->loop().counters().tls_handshakes);
+        site->breaker().succeeded(pool->loop().now());  // slow its origin may be, but it is there
         Result<Hash> exporter = stream.exporter(kResolveExporter);
         // Without it the server takes the request for a browser's and relays: slower, never wrong.
         if (!exporter) return;
@@ -116,6 +138,7 @@ struct Resolver::Impl final : HttpClientHandler, std::enable_shared_from_this<Re
     }
 
     void on_response_head(ResponseHead response) override {
+        site->breaker().succeeded(pool->loop().now());
         const std::string* type = response.fields.find("Content-Type");
         if (response.status == 200 && type != nullptr && *type == kResolvedType) {
             state = State::collecting;

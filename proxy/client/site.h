@@ -10,6 +10,7 @@
 #include <string>
 
 #include "protocol/identity.h"
+#include "proxy/client/breaker.h"
 #include "proxy/core/config.h"
 #include "proxy/core/runtime.h"
 #include "proxy/core/tls.h"
@@ -41,8 +42,13 @@ public:
     virtual void addresses(Loop& loop, std::function<void(Result<std::vector<Address>>)> done) = 0;
     // Name in the server's certificate.
     virtual std::string server_name() const = 0;
+    // What requests found out about the server.
+    Breaker& breaker() { return breaker_; }
     // Keys and certificates live in state/sites/HOST_PORT/, keys 0600.
     static Result<std::shared_ptr<Site>> open(Runtime& runtime, const ClientConfig& client, const SiteConfig& site);
+
+private:
+    Breaker breaker_;
 };
 
 }  // namespace mssl::proxy

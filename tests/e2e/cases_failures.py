@@ -1,6 +1,7 @@
 """Somebody dies in the middle of a download: the server, the peers, the client itself. What can go on goes on, and nothing that
 is cut short looks whole."""
 import os
+import signal
 import subprocess
 
 from harness import NAME, wait_for
@@ -67,6 +68,32 @@ def server_dies_before_the_first_byte(lab):
         expect(d.result["status"] == 502, "502 (by the proxy port: %s)" % via, d.result)
         expect(b"fallback = \"none\"" in content(d.output), "the answer to say why", content(d.output))
     expect(c.status()["counters"]["fallbacks"] == 2, "two fallbacks counted", c.status()["counters"])
+
+
+@case()
+def server_hangs(lab):
+    """The server takes connections and says nothing: one request waits for it, the next have the origin at once; then it is back."""
+    w = World(lab)
+    c = w.client()
+    expect_whole(fetch(c), w.sum)
+    # Connections made before, that hang without a word, are the pool's: gone with the program.
+    c.program.stop()
+    w.server.program.signal(signal.SIGSTOP)
+    try:
+        c.start()
+        for _ in range(3):
+            expect_whole(fetch(c), w.sum)
+        waited = c.log().count("did not answer a moment ago")
+        expect(waited == 2, "two of three not to have waited", c.log())
+    finally:
+        w.server.program.signal(signal.SIGCONT)
+
+    def shared_again():
+        before = c.log().count("how=shared")
+        expect_whole(fetch(c), w.sum)
+        return c.log().count("how=shared") > before
+
+    wait_for("the server to be used again", shared_again, 60)
 
 
 @case()

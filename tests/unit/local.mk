@@ -12,6 +12,7 @@ tests_unit_unit_tests_SOURCES = \
 	tests/unit/naive_merkle.h \
 	tests/unit/stream_fixture.h \
 	tests/unit/test_bitmap.cpp \
+	tests/unit/test_breaker.cpp \
 	tests/unit/test_buffer_pool.cpp \
 	tests/unit/test_bytes.cpp \
 	tests/unit/test_catalog.cpp \
