@@ -104,9 +104,9 @@ public:
     void on_have(MonoTime now, SourceId id, const std::vector<BlockRange>& more);
     void on_all_out(MonoTime now);                                        // server: everything was given once
     void on_block(MonoTime now, SourceId id, const BlockFrame& frame);
-    // Where the payload goes; empty = discard (cancelled, duplicate, not asked for within tolerance). An Error means the
+    // Where the payload goes, with a hold on the buffer: the source may be removed before on_data; empty = discard (cancelled, duplicate, not asked for within tolerance). An Error means the
     // source broke the protocol: it was cut.
-    Result<MutableView> slot(MonoTime now, SourceId id, const DataHeader& h, std::size_t payload_bytes);
+    Result<Slot> slot(MonoTime now, SourceId id, const DataHeader& h, std::size_t payload_bytes);
     // The payload that slot() was asked about is there; payload_bytes may be 0 where it was discarded.
     void on_data(MonoTime now, SourceId id, const DataHeader& h, std::size_t payload_bytes);
     void on_refuse(MonoTime now, SourceId id, const Refuse& refuse);

@@ -261,7 +261,7 @@ void Download::on_block(MonoTime now, SourceId id, const BlockFrame& frame) {
     d.plan(now);
 }
 
-Result<MutableView> Download::slot(MonoTime, SourceId id, const DataHeader& h, std::size_t payload_bytes) {
+Result<Slot> Download::slot(MonoTime, SourceId id, const DataHeader& h, std::size_t payload_bytes) {
     Impl& d = *impl_;
     Source* s = d.source(id);
     if (s == nullptr) return fail(Errc::unexpected, "data from a source that was cut");
@@ -285,9 +285,8 @@ Result<MutableView> Download::slot(MonoTime, SourceId id, const DataHeader& h, s
         }
     }
     in.slot_bytes = payload_bytes;
-    if (in.discard) return MutableView{};
-    in.slot_out = true;
-    return MutableView{in.buffer.get() + in.received, payload_bytes};
+    if (in.discard) return Slot{};
+    return Slot(MutableView{in.buffer.get() + in.received, payload_bytes}, in.buffer);
 }
 
 void Download::on_data(MonoTime now, SourceId id, const DataHeader& h, std::size_t) {
@@ -298,14 +297,10 @@ void Download::on_data(MonoTime now, SourceId id, const DataHeader& h, std::size
     if (it == s->incoming.end() || it->second.slot_bytes == 0) return;
     Incoming& in = it->second;
     const std::size_t payload_bytes = std::exchange(in.slot_bytes, 0);
-    in.slot_out = false;
     in.received += static_cast<std::uint32_t>(payload_bytes);
     s->last_byte = now;
     s->meter.add(now, payload_bytes);
-    if (in.discard) {
-        in.buffer.reset();
-        s->stats.bytes_wasted += payload_bytes;
-    }
+    if (in.discard) s->stats.bytes_wasted += payload_bytes;
     if (in.received < in.length) return;
     Incoming whole = std::move(in);
     s->incoming.erase(it);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <utility>
 
 namespace mssl {
 
@@ -61,7 +62,7 @@ MutableView FrameParser::prepare() {
     case State::header:
     case State::data_header: return MutableView(fixed_).subspan(filled_, expected_ - filled_);
     case State::control: return MutableView(body_).subspan(filled_);
-    case State::payload: return slot_.subspan(filled_);
+    case State::payload: return slot_.view.subspan(filled_);
     case State::failed: return {};
     }
     return {};
@@ -77,6 +78,7 @@ Status FrameParser::commit(std::size_t n) {
         state_ = State::failed;
         body_ = {};
         discard_ = {};
+        slot_ = {};
     }
     return done;
 }
@@ -94,7 +96,8 @@ Status FrameParser::advance() {
     }
     case State::data_header: return begin_payload();
     case State::payload: {
-        const View payload = discarding_ ? View{} : View(slot_);
+        const Slot slot = std::exchange(slot_, {});
+        const View payload = discarding_ ? View{} : View(slot.view);
         expect(State::header, kFrameHeaderBytes);
         return sink_->on_data(data_, payload);
     }
@@ -130,14 +133,14 @@ Status FrameParser::begin_payload() {
     data_.block = BlockIndex{r.u32()};
     data_.offset = r.u32();
     const std::size_t payload_bytes = length_ - kDataHeaderBytes;
-    Result<MutableView> slot = sink_->slot(data_, payload_bytes);
+    Result<Slot> slot = sink_->slot(data_, payload_bytes);
     if (!slot) return std::move(slot).error();
     discarding_ = slot->empty();
     if (discarding_) {
         discard_.resize(std::max(discard_.size(), payload_bytes));
-        slot_ = MutableView(discard_).first(payload_bytes);
+        slot_ = Slot(MutableView(discard_).first(payload_bytes));
     } else if (slot->size() == payload_bytes) {
-        slot_ = *slot;
+        slot_ = *std::move(slot);
     } else {
         return fail(Errc::internal, "a slot of another size than its payload");
     }

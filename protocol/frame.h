@@ -10,6 +10,7 @@
 // exactly what encoders make: unknown types are `unexpected`, trailing bytes `malformed`.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <variant>
@@ -165,14 +166,26 @@ std::array<std::uint8_t, kFrameHeaderBytes + kDataHeaderBytes> encode_data_heade
 //                           └────────────┘          └─────────┘
 //
 // After an error the parser stays failed. Memory: one control body at most.
+
+// Where a payload goes, and a hold on what it lies in: whoever fills the slot may outlive whoever gave it.
+struct Slot {
+    Slot() = default;  // discard
+    explicit Slot(MutableView v, std::shared_ptr<const void> k = nullptr) : view(v), keep(std::move(k)) {}
+    bool empty() const { return view.empty(); }
+    std::size_t size() const { return view.size(); }
+    auto begin() const { return view.begin(); }
+    auto end() const { return view.end(); }
+    MutableView view;
+    std::shared_ptr<const void> keep;  // null: the sink keeps the place until on_data or its own end
+};
+
 class FrameSink {
 public:
     virtual ~FrameSink() = default;
     virtual Status on_frame(ControlFrame frame) = 0;
-    // Where payload_bytes for this header go; the span must stay valid until on_data or the sink's end, and have
-    // exactly payload_bytes. An empty span (payload_bytes > 0) discards the payload: it is read and thrown away,
-    // and on_data comes with an empty view.
-    virtual Result<MutableView> slot(const DataHeader& h, std::size_t payload_bytes) = 0;
+    // Where payload_bytes for this header go, exactly so many; held until on_data or the parser's end. An empty slot
+    // (payload_bytes > 0) discards the payload: it is read and thrown away, and on_data comes with an empty view.
+    virtual Result<Slot> slot(const DataHeader& h, std::size_t payload_bytes) = 0;
     virtual Status on_data(const DataHeader& h, View payload) = 0;
 };
 class FrameParser {
@@ -203,7 +216,7 @@ private:
     std::array<std::uint8_t, kDataHeaderBytes> fixed_{};
     Bytes body_;
     DataHeader data_{};
-    MutableView slot_;
+    Slot slot_;
     bool discarding_ = false;
     Bytes discard_;
 };

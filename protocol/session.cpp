@@ -162,7 +162,7 @@ Status Session::on_block(const BlockFrame& block) {
     return {};
 }
 
-Result<MutableView> Session::slot(const DataHeader& h, std::size_t payload_bytes) {
+Result<Slot> Session::slot(const DataHeader& h, std::size_t payload_bytes) {
     if (state_ != State::ready) return unexpected(FrameType::data, "before HELLO");
     if ((senders(FrameType::data) & other_side(role_)) == 0) return unexpected(FrameType::data, "is not for this side");
     if (!incoming_ || incoming_->handle != h.handle || incoming_->block != h.block || incoming_->received != h.offset ||
@@ -171,7 +171,7 @@ Result<MutableView> Session::slot(const DataHeader& h, std::size_t payload_bytes
     }
     // Counted now: a frame that has begun is read to its end before anything else.
     incoming_->received += static_cast<std::uint32_t>(payload_bytes);
-    Result<MutableView> place = handler_->slot(h, payload_bytes);
+    Result<Slot> place = handler_->slot(h, payload_bytes);
     if (place && state_ == State::closed) return mssl::fail(Errc::closed, "the session has ended");
     return place;
 }

@@ -33,7 +33,7 @@ public:
     // Only frames that are legal here; HELLO, PING, PONG and ERROR are handled by the session itself. An Error returned
     // ends the session and is sent to the peer (its code; never the detail of a local failure).
     virtual Status on_frame(ControlFrame frame) = 0;
-    virtual Result<MutableView> slot(const DataHeader& h, std::size_t payload_bytes) = 0;
+    virtual Result<Slot> slot(const DataHeader& h, std::size_t payload_bytes) = 0;
     virtual Status on_data(const DataHeader& h, View payload) = 0;
     // A PONG came: the round trip.
     virtual void on_rtt(Duration rtt) = 0;
@@ -104,7 +104,7 @@ public:
 
 private:
     Status on_frame(ControlFrame frame) override;
-    Result<MutableView> slot(const DataHeader& h, std::size_t payload_bytes) override;
+    Result<Slot> slot(const DataHeader& h, std::size_t payload_bytes) override;
     Status on_data(const DataHeader& h, View payload) override;
     Status on_hello(const ControlFrame& frame);
     Status on_pong(const Pong& pong);

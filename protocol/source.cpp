@@ -66,7 +66,7 @@ void Source::discard(BlockIndex block) {
     if (it == incoming.end()) return;
     it->second.discard = true;
     it->second.nodes.clear();
-    if (!it->second.slot_out) it->second.buffer.reset();
+    it->second.buffer.reset();
 }
 
 std::size_t Source::pipeline(std::uint32_t block_bytes, Duration slack, std::size_t limit) const {

@@ -51,7 +51,6 @@ struct Incoming {
     std::uint32_t received = 0;
     bool discard = false;
     bool given = false;      // for a token
-    bool slot_out = false;   // the owner may be writing into buffer
     std::size_t slot_bytes = 0;  // of the payload that is being read; a discarded one is reported as empty
     std::uint64_t mask = 0;
     std::uint64_t head_blocks = 0;  // given: the head that its path ends under
@@ -85,7 +84,7 @@ struct Source {
     bool forgive_cancelled(BlockIndex block);
     void remember_cancelled(BlockIndex block);
     bool refuses(BlockIndex block, MonoTime now) const;
-    // Stops using what arrives of block; frees its buffer unless the owner may be writing into it.
+    // Stops using what arrives of block.
     void discard(BlockIndex block);
     // Requests in flight that keep this source busy (DESIGN 9): 1 + ceil(rate · (RTT + slack) / block), from 2.
     std::size_t pipeline(std::uint32_t block_bytes, Duration slack, std::size_t limit) const;

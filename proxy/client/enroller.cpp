@@ -74,7 +74,7 @@ Status Enroller::on_frame(ControlFrame frame) {
     return fail(Errc::unexpected, "a frame other than ENROLLED");
 }
 
-Result<MutableView> Enroller::slot(const DataHeader&, std::size_t) { return fail(Errc::unexpected, "DATA"); }
+Result<Slot> Enroller::slot(const DataHeader&, std::size_t) { return fail(Errc::unexpected, "DATA"); }
 Status Enroller::on_data(const DataHeader&, View) { return fail(Errc::unexpected, "DATA"); }
 void Enroller::on_closed(const Error& why) { end(why); }
 

@@ -31,7 +31,7 @@ private:
     Enroller(Loop& loop, std::shared_ptr<SSL_CTX> context, std::shared_ptr<const KeyPair> key, std::string token, Done done);
     void on_ready(const Hello& peer) override;
     Status on_frame(ControlFrame frame) override;
-    Result<MutableView> slot(const DataHeader& h, std::size_t payload_bytes) override;
+    Result<Slot> slot(const DataHeader& h, std::size_t payload_bytes) override;
     Status on_data(const DataHeader& h, View payload) override;
     void on_rtt(Duration) override {}
     void on_drained() override {}

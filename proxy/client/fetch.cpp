@@ -188,9 +188,9 @@ Status Fetch::on_link_frame(ControlFrame frame) {
     return on_source_frame(*server_source_, std::move(frame));
 }
 
-Result<MutableView> Fetch::on_link_slot(const DataHeader& h, std::size_t payload_bytes) {
-    if (!server_source_ || stopped_) return MutableView{};
-    Result<MutableView> r = download_.slot(loop_->now(), *server_source_, h, payload_bytes);
+Result<Slot> Fetch::on_link_slot(const DataHeader& h, std::size_t payload_bytes) {
+    if (!server_source_ || stopped_) return Slot{};
+    Result<Slot> r = download_.slot(loop_->now(), *server_source_, h, payload_bytes);
     act();
     return r;
 }
@@ -280,8 +280,8 @@ void Fetch::on_peer_open(PeerLink& peer, const Bitmap& have) {
 
 Status Fetch::on_peer_frame(PeerLink& peer, ControlFrame frame) { return on_source_frame(peer.source(), std::move(frame)); }
 
-Result<MutableView> Fetch::on_peer_slot(PeerLink& peer, const DataHeader& h, std::size_t payload_bytes) {
-    Result<MutableView> r = download_.slot(loop_->now(), peer.source(), h, payload_bytes);
+Result<Slot> Fetch::on_peer_slot(PeerLink& peer, const DataHeader& h, std::size_t payload_bytes) {
+    Result<Slot> r = download_.slot(loop_->now(), peer.source(), h, payload_bytes);
     if (!r) act();
     return r;
 }

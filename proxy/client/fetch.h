@@ -64,13 +64,13 @@ private:
     void on_link_up() override;
     void on_link_down(const Error& why) override;
     Status on_link_frame(ControlFrame frame) override;
-    Result<MutableView> on_link_slot(const DataHeader& h, std::size_t payload_bytes) override;
+    Result<Slot> on_link_slot(const DataHeader& h, std::size_t payload_bytes) override;
     Status on_link_data(const DataHeader& h, View payload) override;
     void on_link_rtt(Duration rtt) override;
     // PeerLinkUser
     void on_peer_open(PeerLink& peer, const Bitmap& have) override;
     Status on_peer_frame(PeerLink& peer, ControlFrame frame) override;
-    Result<MutableView> on_peer_slot(PeerLink& peer, const DataHeader& h, std::size_t payload_bytes) override;
+    Result<Slot> on_peer_slot(PeerLink& peer, const DataHeader& h, std::size_t payload_bytes) override;
     Status on_peer_data(PeerLink& peer, const DataHeader& h, View payload) override;
     void on_peer_rtt(PeerLink& peer, Duration rtt) override;
     void on_peer_closed(PeerLink& peer, const Error& why) override;

@@ -96,7 +96,7 @@ Status PeerLink::on_frame(ControlFrame frame) {
     return user_->on_peer_frame(*this, std::move(frame));
 }
 
-Result<MutableView> PeerLink::slot(const DataHeader& h, std::size_t payload_bytes) {
+Result<Slot> PeerLink::slot(const DataHeader& h, std::size_t payload_bytes) {
     if (state_ != State::open || h.handle != kOnlyHandle) return fail(Errc::unexpected, "DATA for no open handle");
     return user_->on_peer_slot(*this, h, payload_bytes);
 }

@@ -22,7 +22,7 @@ public:
     virtual ~PeerLinkUser() = default;
     virtual void on_peer_open(PeerLink& peer, const Bitmap& have) = 0;
     virtual Status on_peer_frame(PeerLink& peer, ControlFrame frame) = 0;
-    virtual Result<MutableView> on_peer_slot(PeerLink& peer, const DataHeader& h, std::size_t payload_bytes) = 0;
+    virtual Result<Slot> on_peer_slot(PeerLink& peer, const DataHeader& h, std::size_t payload_bytes) = 0;
     virtual Status on_peer_data(PeerLink& peer, const DataHeader& h, View payload) = 0;
     virtual void on_peer_rtt(PeerLink& peer, Duration rtt) = 0;
     // Nothing comes after it; the user disposes of the link.
@@ -46,7 +46,7 @@ private:
     enum class State : std::uint8_t { connecting, opening, open, closed };
     void on_ready(const Hello& peer) override;
     Status on_frame(ControlFrame frame) override;
-    Result<MutableView> slot(const DataHeader& h, std::size_t payload_bytes) override;
+    Result<Slot> slot(const DataHeader& h, std::size_t payload_bytes) override;
     Status on_data(const DataHeader& h, View payload) override;
     void on_rtt(Duration rtt) override;
     void on_drained() override {}

@@ -166,7 +166,7 @@ void PeerSession::on_drained() {
     for (auto& [owner, sent] : std::exchange(sending_, {})) owner->post(std::move(sent));
 }
 
-Result<MutableView> PeerSession::slot(const DataHeader&, std::size_t) {
+Result<Slot> PeerSession::slot(const DataHeader&, std::size_t) {
     return fail(Errc::unexpected, "DATA from a downloader");
 }
 Status PeerSession::on_data(const DataHeader&, View) { return fail(Errc::unexpected, "DATA from a downloader"); }

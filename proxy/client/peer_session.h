@@ -30,7 +30,7 @@ private:
     };
     void on_ready(const Hello& peer) override;
     Status on_frame(ControlFrame frame) override;
-    Result<MutableView> slot(const DataHeader& h, std::size_t payload_bytes) override;
+    Result<Slot> slot(const DataHeader& h, std::size_t payload_bytes) override;
     Status on_data(const DataHeader& h, View payload) override;
     void on_rtt(Duration) override {}
     void on_drained() override;

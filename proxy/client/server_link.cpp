@@ -160,9 +160,9 @@ Status ServerLink::on_frame(ControlFrame frame) {
     return u == nullptr ? Status{} : u->on_link_frame(std::move(frame));
 }
 
-Result<MutableView> ServerLink::slot(const DataHeader& h, std::size_t payload_bytes) {
+Result<Slot> ServerLink::slot(const DataHeader& h, std::size_t payload_bytes) {
     ServerLinkUser* u = user(h.handle);
-    if (u == nullptr) return MutableView{};
+    if (u == nullptr) return Slot{};
     return u->on_link_slot(h, payload_bytes);
 }
 

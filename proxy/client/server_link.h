@@ -23,7 +23,7 @@ public:
     virtual void on_link_up() = 0;                    // (again): open the handle
     virtual void on_link_down(const Error& why) = 0;  // the handle is void until on_link_up
     virtual Status on_link_frame(ControlFrame frame) = 0;
-    virtual Result<MutableView> on_link_slot(const DataHeader& h, std::size_t payload_bytes) = 0;
+    virtual Result<Slot> on_link_slot(const DataHeader& h, std::size_t payload_bytes) = 0;
     virtual Status on_link_data(const DataHeader& h, View payload) = 0;
     virtual void on_link_rtt(Duration rtt) = 0;
 };
@@ -47,7 +47,7 @@ private:
     enum class State : std::uint8_t { down, connecting, up, waiting };
     void on_ready(const Hello& peer) override;
     Status on_frame(ControlFrame frame) override;
-    Result<MutableView> slot(const DataHeader& h, std::size_t payload_bytes) override;
+    Result<Slot> slot(const DataHeader& h, std::size_t payload_bytes) override;
     Status on_data(const DataHeader& h, View payload) override;
     void on_rtt(Duration rtt) override;
     void on_drained() override {}

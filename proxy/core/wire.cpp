@@ -225,7 +225,7 @@ void Wire::on_ready(const Hello& peer) {
 
 Status Wire::on_frame(ControlFrame frame) { return handler_->on_frame(std::move(frame)); }
 
-Result<MutableView> Wire::slot(const DataHeader& h, std::size_t payload_bytes) {
+Result<Slot> Wire::slot(const DataHeader& h, std::size_t payload_bytes) {
     return handler_->slot(h, payload_bytes);
 }
 

@@ -18,7 +18,7 @@ public:
     virtual ~WireHandler() = default;
     virtual void on_ready(const Hello& peer) = 0;
     virtual Status on_frame(ControlFrame frame) = 0;
-    virtual Result<MutableView> slot(const DataHeader& h, std::size_t payload_bytes) = 0;
+    virtual Result<Slot> slot(const DataHeader& h, std::size_t payload_bytes) = 0;
     virtual Status on_data(const DataHeader& h, View payload) = 0;
     virtual void on_rtt(Duration rtt) = 0;
     // Data queued in the session fell below low_mark: queue more now. Also after on_ready.
@@ -63,7 +63,7 @@ private:
     // SessionHandler
     void on_ready(const Hello& peer) override;
     Status on_frame(ControlFrame frame) override;
-    Result<MutableView> slot(const DataHeader& h, std::size_t payload_bytes) override;
+    Result<Slot> slot(const DataHeader& h, std::size_t payload_bytes) override;
     Status on_data(const DataHeader& h, View payload) override;
     void on_rtt(Duration rtt) override;
 

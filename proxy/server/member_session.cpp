@@ -81,7 +81,7 @@ private:
     // WireHandler
     void on_ready(const Hello&) override { ready_ = true; }
     Status on_frame(ControlFrame frame) override;
-    Result<MutableView> slot(const DataHeader&, std::size_t) override { return fail(Errc::unexpected, "DATA at a server"); }
+    Result<Slot> slot(const DataHeader&, std::size_t) override { return fail(Errc::unexpected, "DATA at a server"); }
     Status on_data(const DataHeader&, View) override { return fail(Errc::unexpected, "DATA at a server"); }
     void on_rtt(Duration) override { heard_ = loop_->now(); }
     void on_drained() override;

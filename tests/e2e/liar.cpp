@@ -95,7 +95,7 @@ public:
         if (const auto* request = std::get_if<Request>(&frame); request && held_) lie(*request);
         return {};
     }
-    Result<MutableView> slot(const DataHeader&, std::size_t) override { return MutableView{}; }
+    Result<Slot> slot(const DataHeader&, std::size_t) override { return Slot{}; }
     Status on_data(const DataHeader&, View) override { return {}; }
 
 private:

@@ -20,10 +20,10 @@ public:
         append(encode_frame(frame));
         return {};
     }
-    Result<MutableView> slot(const DataHeader&, std::size_t payload_bytes) override {
+    Result<Slot> slot(const DataHeader&, std::size_t payload_bytes) override {
         check(payload_bytes > 0 && payload_bytes <= kMaxDataPayload);
         place_.resize(payload_bytes);
-        return MutableView(place_);
+        return Slot(place_);
     }
     Status on_data(const DataHeader& h, View payload) override {
         append(encode_data_header(h, payload.size()));

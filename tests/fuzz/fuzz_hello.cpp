@@ -17,7 +17,7 @@ class Nobody : public SessionHandler {
 public:
     void on_ready(const Hello&) override { ++ready; }
     Status on_frame(ControlFrame) override { std::abort(); }
-    Result<MutableView> slot(const DataHeader&, std::size_t) override { std::abort(); }
+    Result<Slot> slot(const DataHeader&, std::size_t) override { std::abort(); }
     Status on_data(const DataHeader&, View) override { std::abort(); }
     void on_rtt(Duration) override { std::abort(); }
     int ready = 0;

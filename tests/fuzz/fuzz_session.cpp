@@ -39,11 +39,11 @@ public:
         if (std::holds_alternative<Have>(frame)) return fail(Errc::bad_proof, "as an owner may say");
         return {};
     }
-    Result<MutableView> slot(const DataHeader& h, std::size_t payload_bytes) override {
+    Result<Slot> slot(const DataHeader& h, std::size_t payload_bytes) override {
         check(ready_ && payload_bytes <= kMaxDataPayload && h.offset + payload_bytes <= kMaxBlockBytes);
-        if (h.handle.v % 2 == 1) return MutableView{};
+        if (h.handle.v % 2 == 1) return Slot{};
         place_.resize(payload_bytes);
-        return MutableView(place_);
+        return Slot(place_);
     }
     Status on_data(const DataHeader& h, View payload) override {
         check(payload.empty() == (h.handle.v % 2 == 1));
@@ -70,10 +70,10 @@ public:
         }
         return {};
     }
-    Result<MutableView> slot(const DataHeader&, std::size_t payload_bytes) override {
+    Result<Slot> slot(const DataHeader&, std::size_t payload_bytes) override {
         check(!ended_ && payload_bytes <= left_);
         left_ -= payload_bytes;
-        return MutableView{};
+        return Slot{};
     }
     Status on_data(const DataHeader&, View) override { return {}; }
     bool ended() const { return ended_; }

@@ -68,7 +68,7 @@ struct Client::Peer final : SessionHandler {
         self->drain();
         return still_welcome();
     }
-    Result<MutableView> slot(const DataHeader& h, std::size_t n) override {
+    Result<Slot> slot(const DataHeader& h, std::size_t n) override {
         auto place = self->download_.slot(self->now(), id, h, n);
         self->drain();
         return place;

@@ -40,7 +40,7 @@ struct Server::Member final : SessionHandler {
 
     void on_ready(const Hello&) override {}
     void on_rtt(Duration) override {}
-    Result<MutableView> slot(const DataHeader&, std::size_t) override { return fail(Errc::unexpected, "data"); }
+    Result<Slot> slot(const DataHeader&, std::size_t) override { return fail(Errc::unexpected, "data"); }
     Status on_data(const DataHeader&, View) override { return fail(Errc::unexpected, "data"); }
     Status on_frame(ControlFrame frame) override {
         const MonoTime now = server->now();

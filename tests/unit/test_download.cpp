@@ -393,6 +393,25 @@ Test(download, a_buffer_in_use_by_its_reader_survives_a_lost_race) {
     f.download.on_data(f.now, kPeer, h, 100);
 }
 
+// Several transfers share the server's connection: it reads on into a slot whose source is gone.
+Test(download, a_slot_outlives_the_source_that_it_was_given_for) {
+    Fixture f(kMinBlockBytes);
+    f.head();
+    f.peer(kPeer);
+    const SendRequest first = f.take().front();
+    f.block(kPeer, f.frame(0, first.request.nodes, 1));
+    const DataHeader h{Handle{1}, BlockIndex{0}, 0};
+    auto place = f.download.slot(f.now, kPeer, h, 100);
+    cr_assert(place.has_value() && place->size() == 100);
+    f.download.remove_source(f.now, kPeer);
+    const std::weak_ptr<const void> buffer = place->keep;
+    std::ranges::fill(*place, std::uint8_t{1});  // AddressSanitizer looks here
+    f.download.on_data(f.now, kPeer, h, 100);
+    cr_assert_not(buffer.expired(), "back in the pool while it was written to");
+    *place = Slot{};
+    cr_assert(buffer.expired(), "held for ever");
+}
+
 Test(download, a_silent_source_is_passed_over_and_in_the_end_cut) {
     DownloadLimits limits;
     limits.request_timeout = 5s;

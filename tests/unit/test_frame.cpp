@@ -32,10 +32,10 @@ public:
         frames.push_back(std::move(frame));
         return {};
     }
-    Result<MutableView> slot(const DataHeader&, std::size_t payload_bytes) override {
-        if (discard) return MutableView{};
+    Result<Slot> slot(const DataHeader&, std::size_t payload_bytes) override {
+        if (discard) return Slot{};
         place.assign(payload_bytes, 0xee);
-        return MutableView(place);
+        return Slot(place);
     }
     Status on_data(const DataHeader& h, View payload) override {
         headers.push_back(h);
@@ -388,7 +388,7 @@ Test(parser, stays_failed) {
 Test(parser, an_error_of_the_sink_comes_out) {
     class Refusing : public Recorder {
         Status on_frame(ControlFrame) override { return fail(Errc::denied, "no"); }
-        Result<MutableView> slot(const DataHeader&, std::size_t) override { return fail(Errc::no_such_object, "no"); }
+        Result<Slot> slot(const DataHeader&, std::size_t) override { return fail(Errc::no_such_object, "no"); }
     };
     Refusing sink;
     FrameParser control(sink), data(sink);

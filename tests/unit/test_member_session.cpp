@@ -60,9 +60,9 @@ public:
         log.push_back(std::move(frame));
         return {};
     }
-    Result<MutableView> slot(const DataHeader&, std::size_t n) override {
+    Result<Slot> slot(const DataHeader&, std::size_t n) override {
         place_.assign(n, 0);
-        return MutableView(place_);
+        return Slot(place_);
     }
     Status on_data(const DataHeader& h, View payload) override {
         Bytes& b = blocks[h.block.v];

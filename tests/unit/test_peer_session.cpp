@@ -125,9 +125,9 @@ public:
         log.push_back(std::move(frame));
         return {};
     }
-    Result<MutableView> slot(const DataHeader&, std::size_t n) override {
+    Result<Slot> slot(const DataHeader&, std::size_t n) override {
         place_.assign(n, 0);
-        return MutableView(place_);
+        return Slot(place_);
     }
     Status on_data(const DataHeader& h, View payload) override {
         Bytes& b = blocks[h.block.v];
@@ -511,7 +511,7 @@ namespace {
 struct LinkUser final : PeerLinkUser {
     void on_peer_open(PeerLink&, const Bitmap& have) override { opened = have.count(); }
     Status on_peer_frame(PeerLink&, ControlFrame) override { return {}; }
-    Result<MutableView> on_peer_slot(PeerLink&, const DataHeader&, std::size_t) override { return MutableView{}; }
+    Result<Slot> on_peer_slot(PeerLink&, const DataHeader&, std::size_t) override { return Slot{}; }
     Status on_peer_data(PeerLink&, const DataHeader&, View) override { return {}; }
     void on_peer_rtt(PeerLink&, Duration) override {}
     void on_peer_closed(PeerLink&, const Error& why) override { closed = why.code; }

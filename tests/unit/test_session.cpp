@@ -30,9 +30,9 @@ public:
         frames.push_back(std::move(frame));
         return {};
     }
-    Result<MutableView> slot(const DataHeader&, std::size_t payload_bytes) override {
+    Result<Slot> slot(const DataHeader&, std::size_t payload_bytes) override {
         place.assign(payload_bytes, 0);
-        return MutableView(place);
+        return Slot(place);
     }
     Status on_data(const DataHeader& h, View payload) override {
         Bytes& block = blocks[{h.handle.v, h.block.v}];
@@ -88,7 +88,7 @@ struct Tape : FrameSink {
         frames.push_back(std::move(frame));
         return {};
     }
-    Result<MutableView> slot(const DataHeader&, std::size_t) override { return MutableView{}; }
+    Result<Slot> slot(const DataHeader&, std::size_t) override { return Slot{}; }
     Status on_data(const DataHeader&, View) override {
         order.push_back(FrameType::data);
         return {};

@@ -101,9 +101,9 @@ public:
         ++count_;
         return {};
     }
-    Result<MutableView> slot(const DataHeader&, std::size_t payload_bytes) override {
+    Result<Slot> slot(const DataHeader&, std::size_t payload_bytes) override {
         payload_.resize(payload_bytes);
-        return MutableView(payload_);
+        return Slot(payload_);
     }
     Status on_data(const DataHeader& h, View payload) override {
         text_ = "ok type=DATA" + handle(h.handle) + block(h.block) + put("offset", number(h.offset)) +
