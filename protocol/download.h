@@ -96,7 +96,8 @@ public:
     // ── What happened ──
     // A head whose signature the owner has checked (parse_head). conflicting_head ends the transfer.
     void on_head(MonoTime now, const Head& head);
-    // Blocks that the store vouches for (resume), with the nodes it kept; before the first source.
+    // Blocks that the store vouches for (resume), with the nodes it kept (those of blocks suffice); before the first
+    // source, and before or after the first head.
     void restore(const Bitmap& have, const std::vector<std::pair<NodePosition, Hash>>& nodes);
     void add_source(MonoTime now, SourceId id, SourceKind kind);
     void remove_source(MonoTime now, SourceId id);
@@ -104,8 +105,8 @@ public:
     void on_have(MonoTime now, SourceId id, const std::vector<BlockRange>& more);
     void on_all_out(MonoTime now);                                        // server: everything was given once
     void on_block(MonoTime now, SourceId id, const BlockFrame& frame);
-    // Where the payload goes, with a hold on the buffer: the source may be removed before on_data; empty = discard (cancelled, duplicate, not asked for within tolerance). An Error means the
-    // source broke the protocol: it was cut.
+    // Where the payload goes, with a hold on the buffer: the source may be removed before on_data. Empty = discard
+    // (cancelled, duplicate, not asked for within tolerance). An Error means the source broke the protocol: it was cut.
     Result<Slot> slot(MonoTime now, SourceId id, const DataHeader& h, std::size_t payload_bytes);
     // The payload that slot() was asked about is there; payload_bytes may be 0 where it was discarded.
     void on_data(MonoTime now, SourceId id, const DataHeader& h, std::size_t payload_bytes);

@@ -121,9 +121,8 @@ void Download::on_head(MonoTime now, const Head& head) {
     if (d.failed) return;
     if (head.object != d.object || head.geometry() != d.geometry)
         return d.fail_transfer(fail(Errc::wrong_object, "a head of another object"));
-    const std::uint64_t before = d.cache.covered_blocks();
     if (Status s = d.cache.add_peaks(head.blocks(), head.peaks); !s) return d.fail_transfer(s.error());
-    d.verify_restored(before);
+    d.restored.confirm_peaks(d.cache);
     if (head.final_head && d.geometry.block_count() == 0 && !std::exchange(d.finished, true))
         d.act(Finished{});
     for (auto& [id, s] : d.sources) s.dry = false;
@@ -133,7 +132,8 @@ void Download::on_head(MonoTime now, const Head& head) {
 
 void Download::restore(const Bitmap& have, const std::vector<std::pair<NodePosition, Hash>>& nodes) {
     Impl& d = *impl_;
-    d.restored.insert(nodes.begin(), nodes.end());
+    d.restored.add(nodes);
+    d.restored.confirm(d.cache);
     if (have.size() != d.geometry.block_count()) return;
     for (const BlockRange& r : have.ranges()) {
         d.have.set_range(r);

@@ -8,6 +8,7 @@
 
 #include "protocol/download.h"
 #include "protocol/picker.h"
+#include "protocol/restored.h"
 #include "protocol/source.h"
 #include "protocol/tracker.h"
 
@@ -45,8 +46,6 @@ struct Download::Impl {
     void ask_nodes(MonoTime now, BlockIndex block, bool rely_on_others);
     Source* nodes_source(BlockIndex block, const Pending& p);
     void check_suspects(BlockIndex block);
-    // Nodes from disk become known only where they lead to the head: disks rot.
-    void verify_restored(std::uint64_t covered_before);
 
     // ── download_plan.cpp ──
     void plan(MonoTime now);
@@ -82,7 +81,7 @@ struct Download::Impl {
     std::map<std::uint32_t, VerifiedBlock> ready;
     // Nodes that made a block fail although its data came from somebody else: proven wrong, or not, once it verifies.
     std::map<std::uint32_t, std::vector<Proof>> suspects;
-    std::map<NodePosition, Hash> restored;  // from the store, not yet verified
+    RestoredNodes restored;
     // Given for a token and lost here: the server thinks they are out, so they have to be asked for by number.
     std::set<std::uint32_t> lost;
     std::set<std::uint32_t> slow;           // on the way from somebody too slow: wanted from another as well

@@ -1,6 +1,5 @@
 // Download, second part: what is true, and who lied.
 #include <algorithm>
-#include <bit>
 
 #include "protocol/download_impl.h"
 
@@ -63,6 +62,7 @@ void Download::Impl::settle_all(MonoTime now) {
 void Download::Impl::accept(BlockIndex block) {
     Pending& p = *tracker.find(block);
     Held held = std::move(*p.held);
+    restored.confirm_path(block, cache);
     tracker.done(block);
     tracker.touch();
     have.set(block);
@@ -151,25 +151,6 @@ void Download::Impl::ask_nodes(MonoTime now, BlockIndex block, bool rely_on_othe
     p->nodes_from = s->id;
     s->nodes_asked[block.v] = Asked{now, mask, false};
     act(SendRequest{s->id, Request{Handle{}, block, cache.covered_blocks(), mask, true}});
-}
-
-void Download::Impl::verify_restored(std::uint64_t covered_before) {
-    if (restored.empty()) return;
-    const auto of = [&](NodePosition p) {
-        const auto it = restored.find(p);
-        return it == restored.end() ? std::optional<Hash>{} : it->second;
-    };
-    for (auto it = restored.lower_bound({0, static_cast<std::uint32_t>(covered_before)});
-         it != restored.end() && it->first.level == 0 && it->first.index < cache.covered_blocks(); ++it) {
-        const BlockIndex block{it->first.index};
-        std::vector<Hash> nodes;
-        const std::uint64_t mask = cache.need(block);
-        for (const NodePosition& p : NodeCache::need_positions(block, mask))
-            if (const auto hash = of(p)) nodes.push_back(*hash);
-        if (nodes.size() == static_cast<std::size_t>(std::popcount(mask)))
-            (void)cache.verify(block, it->second, mask, nodes);  // one that fails is not learnt, and that is all
-    }
-    if (cache.covered_blocks() == geometry.block_count()) restored.clear();
 }
 
 }  // namespace mssl

@@ -30,6 +30,8 @@ libmsslproto_la_SOURCES = \
 	protocol/picker.h \
 	protocol/resolve.cpp \
 	protocol/resolve.h \
+	protocol/restored.cpp \
+	protocol/restored.h \
 	protocol/result.cpp \
 	protocol/result.h \
 	protocol/session.cpp \

@@ -179,4 +179,13 @@ Status NodeCache::verify(BlockIndex block, const Hash& block_node, std::uint64_t
     return {};
 }
 
+bool NodeCache::split(NodePosition parent, const Hash& left, const Hash& right) {
+    const std::optional<Hash> known = node(parent);
+    if (parent.level == 0 || !known || *known != hash_node(left, right)) return false;
+    const NodePosition first{static_cast<std::uint8_t>(parent.level - 1), parent.index * 2};
+    nodes_.emplace(first, left);
+    nodes_.emplace(first.sibling(), right);
+    return true;
+}
+
 }  // namespace mssl

@@ -107,6 +107,9 @@ public:
     // the peak), no_such_block (beyond the head), truncated (a sibling is neither known nor given yet).
     Status verify(BlockIndex block, const Hash& block_node, std::uint64_t mask, const std::vector<Hash>& nodes);
 
+    // The children of a known node. False, and nothing changes, when they do not hash to it.
+    bool split(NodePosition parent, const Hash& left, const Hash& right);
+
     std::size_t size() const { return nodes_.size(); }
 
 private:

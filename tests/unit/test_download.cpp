@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "protocol/download.h"
+#include "protocol/upload.h"
 
 using namespace mssl;
 using namespace std::chrono_literals;
@@ -532,6 +533,89 @@ Test(download, what_the_store_kept_is_not_fetched_and_a_rotten_node_is_not_belie
     cr_assert(f.download.complete());
     cr_assert_eq(f.ready.size(), 3U);
     cr_assert(f.cuts.empty());
+}
+
+namespace {
+
+// Everything that a downloader with nothing but the head may ask for is served, and verifies there.
+void cr_assert_serves_everything(const Fixture& f) {
+    const std::uint64_t blocks = f.geometry.block_count();
+    NodeCache cold;
+    cr_assert(cold.add_peaks(blocks, f.tree.peaks(blocks)).has_value());
+    Upload upload(f.geometry, [&f](NodePosition p) { return f.download.nodes().node(p); });
+    upload.set_head_blocks(blocks);
+    for (std::uint32_t i = 0; i < blocks; ++i) {
+        const BlockIndex block{i};
+        const std::uint64_t path = (std::uint64_t{1} << peak_of(block, blocks).level) - 1;
+        const auto refused = upload.on_request(Request{Handle{1}, block, blocks, path, false}, f.download.have());
+        cr_assert(refused.has_value() && !refused->has_value());
+        const auto next = upload.next();
+        cr_assert(next.has_value() && std::holds_alternative<Upload::Job>(*next), "block %u is refused", i);
+        const BlockFrame& frame = std::get<Upload::Job>(*next).frame;
+        cr_assert(cold.verify(block, hash_block(f.bytes(i)), frame.mask, frame.nodes).has_value());
+    }
+}
+
+// A store keeps the nodes of its blocks, and nothing above.
+std::vector<std::pair<NodePosition, Hash>> kept_nodes(const Fixture& f, const Bitmap& have) {
+    std::vector<std::pair<NodePosition, Hash>> nodes;
+    for (std::uint32_t i = 0; i < have.size(); ++i)
+        if (have.test(BlockIndex{i})) nodes.emplace_back(NodePosition{0, i}, *f.tree.node({0, i}));
+    return nodes;
+}
+
+}  // namespace
+
+Test(download, a_restarted_holder_serves_every_block) {
+    for (const std::uint64_t blocks : {1U, 2U, 7U, 8U, 13U})
+        for (const bool head_first : {true, false}) {
+            Fixture f(blocks * kMinBlockBytes);
+            if (head_first) f.head();
+            f.download.restore(f.all(), kept_nodes(f, f.all()));
+            if (!head_first) f.head();
+            f.drain();
+            cr_assert(f.download.complete() && f.finished == 1);
+            cr_assert_serves_everything(f);
+        }
+}
+
+Test(download, what_a_resumed_download_kept_can_be_served_as_soon_as_it_is_proven) {
+    Fixture f(13 * std::uint64_t{kMinBlockBytes});
+    Bitmap have(13);
+    have.set_range({0, 3});
+    have.set_range({6, 5});
+    f.head();
+    f.download.restore(have, kept_nodes(f, have));
+    f.peer(kPeer);
+    f.serve_all();
+    cr_assert(f.download.complete());
+    cr_assert_eq(f.ready.size(), 5U);
+    cr_assert_serves_everything(f);
+}
+
+Test(download, a_kept_object_is_served_once_the_head_has_grown_over_it) {
+    Fixture f(7 * std::uint64_t{kMinBlockBytes});
+    f.head(1);
+    f.download.restore(f.all(), kept_nodes(f, f.all()));
+    for (std::uint64_t blocks = 2; blocks <= 7; ++blocks) f.head(blocks);
+    cr_assert_serves_everything(f);
+}
+
+Test(download, a_rotten_node_of_the_store_vouches_for_nothing) {
+    Fixture f;
+    auto nodes = kept_nodes(f, f.all());
+    nodes[5].second.bytes[0] ^= 1;
+    f.head(4);
+    f.download.restore(f.all(), nodes);
+    f.head();
+    for (std::uint32_t i = 0; i < 8; ++i) cr_assert(f.download.nodes().knows({0, i}) == (i < 4));
+    // Read again, it does not match its node and is given up: with its path the rest is proven.
+    f.peer(kPeer);
+    f.download.forget(f.now, BlockIndex{5});
+    f.drain();
+    f.serve_all();
+    cr_assert(f.download.complete() && f.cuts.empty());
+    cr_assert_serves_everything(f);
 }
 
 Test(download, a_forgotten_block_is_fetched_again) {
