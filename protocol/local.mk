@@ -28,6 +28,8 @@ libmsslproto_la_SOURCES = \
 	protocol/openssl.h \
 	protocol/picker.cpp \
 	protocol/picker.h \
+	protocol/possession.cpp \
+	protocol/possession.h \
 	protocol/resolve.cpp \
 	protocol/resolve.h \
 	protocol/restored.cpp \

@@ -1,5 +1,6 @@
 #include "proxy/client/fetch.h"
 
+#include "protocol/possession.h"
 #include "proxy/core/log.h"
 
 namespace mssl::proxy {
@@ -140,7 +141,7 @@ Error Fetch::no_source() const {
 
 void Fetch::send_progress(bool bitmap) {
     progress_sent_ = download_.have().count();
-    server_->send(Progress{handle_, progress_sent_, bitmap ? download_.have().to_wire() : Bytes{}});
+    server_->send(Progress{handle_, progress_sent_, bitmap ? wire_bitfield(download_.have()) : Bytes{}});
 }
 
 Status Fetch::on_link_frame(ControlFrame frame) {

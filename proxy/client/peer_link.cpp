@@ -1,5 +1,7 @@
 #include "proxy/client/peer_link.h"
 
+#include "protocol/possession.h"
+
 namespace mssl::proxy {
 namespace {
 
@@ -82,7 +84,7 @@ void PeerLink::on_ready(const Hello&) {
 Status PeerLink::on_frame(ControlFrame frame) {
     if (const auto* opened = std::get_if<Opened>(&frame)) {
         if (opened->handle != kOnlyHandle || opened->blocks != blocks_) return fail(Errc::malformed, "OPENED of another size");
-        Result<Bitmap> have = Bitmap::from_wire(opened->bitfield, blocks_);
+        Result<Bitmap> have = parse_bitfield(opened->bitfield, blocks_);
         if (!have) return have.error();
         // A renewed OPEN is answered as well.
         state_ = State::open;

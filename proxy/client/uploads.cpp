@@ -1,5 +1,7 @@
 #include "proxy/client/uploads.h"
 
+#include "protocol/possession.h"
+
 namespace mssl::proxy {
 namespace {
 
@@ -56,7 +58,7 @@ Uploads::UploadId Uploads::attach(std::shared_ptr<UploadTaker> taker, Handle han
     auto t = std::make_unique<Taker>(std::move(taker), handle, ticket_end, geometry_, node_);
     t->upload.set_head_blocks(head_blocks_);
     flush_haves();  // what is gathered is in the bitmap already
-    t->taker->send_control(Opened{handle, geometry_.block_count(), have_().to_wire()});
+    for (ControlFrame& frame : opened_frames(handle, have_())) t->taker->send_control(std::move(frame));
     send_head(*t);
     if (!rate_timer_.running()) {
         rate_since_ = loop_->now();
@@ -70,7 +72,7 @@ void Uploads::renew(UploadId id, WallTime ticket_end) {
     const auto it = takers_.find(id);
     if (it == takers_.end()) return;
     it->second->ticket_end = ticket_end;
-    it->second->taker->send_control(Opened{it->second->handle, geometry_.block_count(), have_().to_wire()});
+    for (ControlFrame& frame : opened_frames(it->second->handle, have_())) it->second->taker->send_control(std::move(frame));
 }
 
 void Uploads::detach(UploadId id) { takers_.erase(id); }

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "protocol/possession.h"
 #include "proxy/server/hosted_impl.h"
 
 namespace mssl::proxy {
@@ -29,9 +30,7 @@ TakerId Hosted::attach(std::shared_ptr<ObjectTaker> out, Handle handle) {
     look_whether_wanted();
     spread_.add_taker(id, loop_.now());
 
-    Opened opened{handle, geometry_.block_count(), {}};
-    if ((geometry_.block_count() + 7) / 8 <= kMaxBitfieldBytes) opened.bitfield = have_.to_wire();
-    t->out->send_control(opened);
+    t->out->send_control(Opened{handle, geometry_.block_count(), wire_bitfield(have_)});
     if (const auto newest = head()) t->out->send_control(HeadFrame{handle, newest->der});
 
     neighbours_.set(id, t->out->entry());
