@@ -128,7 +128,6 @@ struct Resolver::Impl final : HttpClientHandler, std::enable_shared_from_this<Re
             h.fields.add(std::string(kResolveField), short_resolve_field());
             return;
         }
-        add(pool->loop().counters().tls_handshakes);
         site->breaker().succeeded(pool->loop().now());  // slow its origin may be, but it is there
         Result<Hash> exporter = stream.exporter(kResolveExporter);
         // Without it the server takes the request for a browser's and relays: slower, never wrong.

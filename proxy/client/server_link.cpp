@@ -96,7 +96,6 @@ void ServerLink::connect() {
 void ServerLink::on_ready(const Hello&) {
     state_ = State::up;
     backoff_ = kFirstBackoff;
-    add(loop_->counters().tls_handshakes);
     wire_->stream().set_idle_timeout(kDeadAfter);
     if (peer_port_ != 0) wire_->send(Announce{peer_port_});
     wire_->ping();

@@ -1,7 +1,7 @@
 """What an application sees of HTTP through the client proxy: as if it spoke to the origin."""
 import os
 
-from harness import NAME, Nginx, random_file
+from harness import NAME, Nginx, random_file, wait_for
 from scene import (KIB, MIB, World, answers, case, content, expect, expect_whole, fetch, get, output_of, talk, transfer)
 
 
@@ -41,6 +41,29 @@ def connections_are_kept(lab):
                    url + "small.bin", "-o", out[2], url + "big.bin")
     expect(r.stdout.split() == ["1", "0", "0"], "one connection for three requests", r.stdout)
     expect(content(out[2]) == content(w.big) and content(out[1]) == content(w.small), "the right bytes")
+
+
+@case()
+def one_handshake_for_all_requests(lab):
+    """Applications that come one after another share one TLS connection to the server: no handshake but the first, which is counted once."""
+    w = World(lab)
+    c = w.client(process="threads = 3")
+
+    def handshakes(proxy):
+        return proxy.status()["counters"]["tls_handshakes"]
+
+    def come_and_go():
+        expect(get(c, "/small.bin", via_proxy=True)[0] == 200, "200")
+        wait_for("the application to be gone",
+                 lambda: not c.host.run("ss", "-Htn", "state", "connected", "sport = :%d" % c.proxy_port).stdout.strip())
+
+    come_and_go()
+    first = handshakes(w.server)
+    expect(first == 2, "one for enrolment and one for the request", first)
+    for _ in range(6):
+        come_and_go()
+    expect(handshakes(w.server) == first, "no further handshake", handshakes(w.server))
+    expect(handshakes(c) == first, "the client to count what the server counts", handshakes(c))
 
 
 @case()
