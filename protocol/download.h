@@ -79,8 +79,8 @@ struct DownloadLimits {
     Duration stall_time = std::chrono::milliseconds(1000);
     Duration request_timeout = std::chrono::seconds(30);
     std::uint8_t end_game_sources = 3;
-    // 0: no bound. Else no block at or beyond reader position + this is requested (memory-only transfers, whose
-    // blocks cannot go to a store).
+    // 0: no bound. Else no block outside [lowest reader's position, that + this) is requested (memory-only transfers,
+    // whose blocks cannot go to a store).
     std::uint64_t hard_window_bytes = 0;
     // Mixed with the object id: members must not break ties between equally rare blocks in the same way.
     std::uint64_t seed = 0;
@@ -112,7 +112,7 @@ public:
     void on_data(MonoTime now, SourceId id, const DataHeader& h, std::size_t payload_bytes);
     void on_refuse(MonoTime now, SourceId id, const Refuse& refuse);
     void on_rtt(SourceId id, Duration rtt);
-    // Positions readers wait at, in bytes; the window starts at the lowest. None: no reader (prefetch).
+    // Positions readers wait at, in bytes; each has a window. None: no reader (prefetch).
     void set_readers(MonoTime now, const std::vector<std::uint64_t>& offsets);
     // Whether this member's upload queue is dry (3) … full (0).
     void set_upload_level(MonoTime now, std::uint8_t level);

@@ -236,6 +236,7 @@ void Download::on_block(MonoTime now, SourceId id, const BlockFrame& frame) {
     } else if (may_give) {
         in.given = true;
         in.head_blocks = frame.head_blocks;
+        d.given_end = std::max(d.given_end, block.v + std::uint64_t{1});
         --d.tokens.may_come;
         if (d.tokens.unseen > 0) --d.tokens.unseen;
         // Asked for by number while it was on the way for a token: this one will do.
@@ -358,6 +359,13 @@ void Download::set_readers(MonoTime now, const std::vector<std::uint64_t>& offse
     d.readers.clear();
     for (const std::uint64_t offset : offsets)
         if (offset < d.geometry.length()) d.readers.push_back(d.geometry.block_at(offset).v);
+    std::sort(d.readers.begin(), d.readers.end());
+    d.readers.erase(std::unique(d.readers.begin(), d.readers.end()), d.readers.end());
+    // Who went on waits for another block now.
+    std::erase_if(d.starving, [&](const auto& b) {
+        const auto after = std::upper_bound(d.readers.begin(), d.readers.end(), std::uint64_t{b.first});
+        return after == d.readers.begin() || d.have.next_clear(*std::prev(after)) != b.first;
+    });
     for (auto& [id, s] : d.sources) s.dry = false;
     d.plan(now);
 }

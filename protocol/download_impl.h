@@ -62,9 +62,14 @@ struct Download::Impl {
     std::size_t pipeline(const Source& s) const;
     std::size_t max_blocks() const;         // that max_memory allows on the way or held
     std::size_t committed() const;          // that are on the way, held, or may come for a token
-    std::uint64_t end_block() const;        // no request at or beyond: head and hard window
-    std::uint64_t first_reader() const;
-    void watch_reader(MonoTime now);
+    std::pair<std::uint64_t, std::uint64_t> hard_window() const;  // blocks; no request outside [first, second)
+    bool in_hard_window(BlockIndex block) const;
+    // Somebody to pass blocks on to, or to get them from.
+    bool helped() const;
+    // The windows of readers in turn, one request each: who reads on does not wait for who paused.
+    std::optional<BlockIndex> pick_for_readers(Picker::Query& q);
+    std::optional<BlockIndex> pick_far_from_tokens(MonoTime now, Source& s);
+    void watch_readers(MonoTime now);
     void find_stalled(MonoTime now);
     void check_source(MonoTime now, Source& s);
 
@@ -85,8 +90,11 @@ struct Download::Impl {
     // Given for a token and lost here: the server thinks they are out, so they have to be asked for by number.
     std::set<std::uint32_t> lost;
     std::set<std::uint32_t> slow;           // on the way from somebody too slow: wanted from another as well
-    std::vector<std::uint64_t> readers;     // blocks
-    std::optional<std::pair<std::uint32_t, MonoTime>> starving;  // a reader's next block, on its way from nobody
+    std::vector<std::uint64_t> readers;     // blocks: ascending, each once
+    std::size_t turn = 0;                   // whose window comes first
+    std::size_t watched = 0;                // whose next block was looked at last
+    std::map<std::uint32_t, MonoTime> starving;  // next blocks of readers, on their way from nobody, since when
+    std::uint64_t given_end = 0;            // beyond all that came for tokens: these go up, from the first block on
     std::size_t memory_short = 0;           // blocks allowed since a buffer was refused; 0: no such limit
     std::uint64_t bytes[2] = {0, 0};
     bool all_out = false;

@@ -1,5 +1,6 @@
 // Download, third part: which block from whom, now?
 #include <algorithm>
+#include <tuple>
 
 #include "protocol/download_impl.h"
 
@@ -16,6 +17,8 @@ constexpr Duration kTick = std::chrono::milliseconds(100);
 // A request is passed over when what is left of it would take so much longer here than elsewhere.
 constexpr int kFarSlower = 4;
 constexpr Duration kMaxStallBackoff = std::chrono::seconds(30);
+// Readers that one search looks at; the next one goes on from there.
+constexpr std::size_t kMaxReaders = 64;
 
 Duration at_rate(double bytes, double rate) {
     const double seconds = bytes / std::max(rate, 1.0);
@@ -31,15 +34,23 @@ std::size_t Download::Impl::max_blocks() const {
 
 std::size_t Download::Impl::committed() const { return tracker.all().size() + ready.size() + tokens.unseen; }
 
-std::uint64_t Download::Impl::first_reader() const {
-    return readers.empty() ? 0 : *std::min_element(readers.begin(), readers.end());
+std::pair<std::uint64_t, std::uint64_t> Download::Impl::hard_window() const {
+    const std::uint64_t from = readers.empty() || limits.hard_window_bytes == 0 ? 0 : readers.front();
+    std::uint64_t end = std::max(from, cache.covered_blocks());
+    if (limits.hard_window_bytes != 0)
+        end = std::min(end, from + std::max<std::uint64_t>(1, limits.hard_window_bytes / geometry.block_bytes()));
+    return {from, end};
 }
 
-std::uint64_t Download::Impl::end_block() const {
-    std::uint64_t end = cache.covered_blocks();
-    if (limits.hard_window_bytes != 0)
-        end = std::min(end, first_reader() + std::max<std::uint64_t>(1, limits.hard_window_bytes / geometry.block_bytes()));
-    return end;
+bool Download::Impl::in_hard_window(BlockIndex block) const {
+    const auto [from, end] = hard_window();
+    return block.v >= from && block.v < end;
+}
+
+bool Download::Impl::helped() const {
+    return std::any_of(sources.begin(), sources.end(), [](const auto& other) {
+        return other.second.kind == SourceKind::peer && !other.second.cut && !other.second.stalled;
+    });
 }
 
 // Whether the server is asked for certain blocks; else it gives any for tokens. With a hard window any block is of no use.
@@ -59,7 +70,7 @@ std::size_t Download::Impl::pipeline(const Source& s) const {
 }
 
 bool Download::Impl::can_ask(MonoTime now, const Source& s, BlockIndex block) const {
-    return block.v < end_block() && (s.kind == SourceKind::server || s.has.test(block)) && !s.refuses(block, now) &&
+    return in_hard_window(block) && (s.kind == SourceKind::server || s.has.test(block)) && !s.refuses(block, now) &&
            !s.asked.contains(block.v) && !s.incoming.contains(block.v);
 }
 
@@ -88,14 +99,46 @@ std::optional<BlockIndex> Download::Impl::choose_replacement(MonoTime now, Sourc
 std::optional<BlockIndex> Download::Impl::choose_for_server(MonoTime now, Source& s) {
     for (const std::uint32_t b : lost)
         if (!tracker.taken().test(BlockIndex{b}) && can_ask(now, s, BlockIndex{b})) return BlockIndex{b};
-    if (!starving) return std::nullopt;
-    const BlockIndex b{starving->first};
-    const bool on_a_peer = std::any_of(sources.begin(), sources.end(), [&](const auto& other) {
-        return other.second.kind == SourceKind::peer && !other.second.cut && other.second.has.test(b);
-    });
-    const Duration patience = on_a_peer ? limits.stall_time : limits.stall_time / 2;
-    if (now - starving->second >= patience && !tracker.taken().test(b) && can_ask(now, s, b)) return b;
-    return std::nullopt;
+    std::optional<BlockIndex> best;
+    MonoTime oldest = now;
+    for (const auto& [block, since] : starving) {
+        const BlockIndex b{block};
+        if (best && since >= oldest) continue;
+        const bool on_a_peer = std::any_of(sources.begin(), sources.end(), [&](const auto& other) {
+            return other.second.kind == SourceKind::peer && !other.second.cut && other.second.has.test(b);
+        });
+        const Duration patience = on_a_peer ? limits.stall_time : limits.stall_time / 2;
+        if (now - since < patience || tracker.taken().test(b) || !can_ask(now, s, b)) continue;
+        best = b;
+        oldest = since;
+    }
+    return best || by_number(s) ? best : pick_far_from_tokens(now, s);
+}
+
+// Tokens bring the lowest blocks that nobody has yet. With nobody to share with, a reader far above them is served by number.
+std::optional<BlockIndex> Download::Impl::pick_far_from_tokens(MonoTime now, Source& s) {
+    const std::uint64_t near = given_end + 2 * std::uint64_t{limits.max_any_tokens};
+    if (readers.empty() || readers.back() < near || helped()) return std::nullopt;
+    Picker::Query q;
+    q.taken = &tracker.taken();
+    q.end = cache.covered_blocks();
+    q.may = [&](BlockIndex b) { return b.v >= near && can_ask(now, s, b); };
+    return pick_for_readers(q);
+}
+
+std::optional<BlockIndex> Download::Impl::pick_for_readers(Picker::Query& q) {
+    const bool only = std::exchange(q.window_only, true);
+    const std::uint64_t window = std::max<std::uint64_t>(1, limits.window_bytes / geometry.block_bytes());
+    std::optional<BlockIndex> found;
+    for (std::size_t i = 0; i < std::min(readers.size(), kMaxReaders) && !found; ++i) {
+        turn = (turn + 1) % readers.size();
+        q.window_begin = readers[turn];
+        q.window_end = q.window_begin + window;
+        found = picker.pick(q);
+    }
+    q.window_only = only;
+    q.window_begin = q.window_end = 0;
+    return found;
 }
 
 // Nothing is left that nobody was asked for: the same block from a second and third source, the oldest request first.
@@ -132,18 +175,12 @@ std::optional<BlockIndex> Download::Impl::choose(MonoTime now, Source& s) {
         Picker::Query q;
         q.taken = &tracker.taken();
         q.has = s.kind == SourceKind::server ? nullptr : &s.has;
-        q.end = end_block();
+        std::tie(q.begin, q.end) = hard_window();
         // From the server members that read at the same place must ask for different blocks, and pass them on; it gets
         // the reader's next one only when that is late. With nobody to pass on to, order is all that counts.
-        const bool helped = std::any_of(sources.begin(), sources.end(), [](const auto& other) {
-            return other.second.kind == SourceKind::peer && !other.second.cut && !other.second.stalled;
-        });
-        if (s.kind == SourceKind::server && helped)
+        const bool spread = s.kind == SourceKind::server && helped();
+        if (spread)
             if (const auto b = choose_for_server(now, s)) return b;
-        if (!readers.empty() && (s.kind == SourceKind::peer || !helped)) {
-            q.window_begin = first_reader();
-            q.window_end = q.window_begin + std::max<std::uint64_t>(1, limits.window_bytes / geometry.block_bytes());
-        }
         bool kept_back = false;  // refused for now: a search that is worth repeating
         q.may = [&](BlockIndex b) {
             const bool may = can_ask(now, s, b);
@@ -155,6 +192,8 @@ std::optional<BlockIndex> Download::Impl::choose(MonoTime now, Source& s) {
                 return other.second.kind == SourceKind::peer && !other.second.cut && other.second.has.test(b);
             }));
         };
+        if (!readers.empty() && !spread)
+            if (const auto b = pick_for_readers(q)) return b;
         if (const auto b = picker.pick(q)) return b;
         s.dry = !kept_back;
     }
@@ -170,10 +209,15 @@ bool Download::Impl::ask_one(MonoTime now, Source& s) {
     return true;
 }
 
-void Download::Impl::watch_reader(MonoTime now) {
-    const std::uint64_t next = readers.empty() ? have.size() : have.next_clear(first_reader());
-    if (next >= end_block() || tracker.taken().test(BlockIndex{static_cast<std::uint32_t>(next)})) return starving.reset();
-    if (!starving || starving->first != next) starving = {static_cast<std::uint32_t>(next), now};
+void Download::Impl::watch_readers(MonoTime now) {
+    std::erase_if(starving, [&](const auto& b) { return tracker.taken().test(BlockIndex{b.first}); });
+    for (std::size_t i = 0; i < std::min(readers.size(), kMaxReaders); ++i) {
+        watched = (watched + 1) % readers.size();
+        const std::uint64_t next = have.next_clear(readers[watched]);
+        if (next >= cache.covered_blocks()) continue;
+        const BlockIndex block{static_cast<std::uint32_t>(next)};
+        if (!tracker.taken().test(block) && in_hard_window(block)) starving.try_emplace(block.v, now);
+    }
 }
 
 void Download::Impl::plan_tokens(MonoTime now) {
@@ -202,7 +246,7 @@ void Download::Impl::plan(MonoTime now) {
     settle_all(now);
     if (finished) return;
     if (memory_short != 0 && committed() == 0) memory_short = 0;
-    watch_reader(now);
+    watch_readers(now);
 
     // The fastest chooses first, so what readers wait for goes to it; one block a round, so all begin at once.
     std::vector<Source*> order;

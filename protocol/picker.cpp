@@ -44,9 +44,9 @@ std::optional<BlockIndex> Picker::pick(const Query& q) {
     const std::uint64_t window_end = std::min(q.window_end, q.end);
     if (const std::uint64_t i = first_wanted(q, q.window_begin, window_end, steps); i < window_end)
         return BlockIndex{static_cast<std::uint32_t>(i)};
-    if (q.end == 0) return std::nullopt;
+    if (q.window_only || q.end <= q.begin) return std::nullopt;
 
-    const std::uint64_t start = random() % q.end;
+    const std::uint64_t start = q.begin + random() % (q.end - q.begin);
     std::optional<BlockIndex> best;
     std::size_t fewest = 0;
     std::uint64_t ties = 0;
@@ -68,7 +68,7 @@ std::optional<BlockIndex> Picker::pick(const Query& q) {
         }
     };
     sweep(start, q.end);
-    sweep(0, start);
+    sweep(q.begin, start);
     return best;
 }
 

@@ -20,7 +20,9 @@ public:
         const Bitmap* has = nullptr;              // of these; null: all
         std::uint64_t window_begin = 0;           // [begin, end): lowest index first
         std::uint64_t window_end = 0;
-        std::uint64_t end = 0;                    // no block at or beyond
+        std::uint64_t begin = 0;                  // no block before, and
+        std::uint64_t end = 0;                    // none at or beyond
+        bool window_only = false;                 // nothing outside the window
         std::function<bool(BlockIndex)> may;      // not refused by this source lately
         std::function<std::size_t(BlockIndex)> holders;  // how many sources have it
     };

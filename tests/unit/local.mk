@@ -6,6 +6,7 @@ TESTS += tests/unit/unit.tap
 endif
 endif
 tests_unit_unit_tests_SOURCES = \
+	tests/unit/download_fixture.h \
 	tests/unit/frame_samples.h \
 	tests/unit/hosting_fixture.h \
 	tests/unit/loop_thread.h \
@@ -20,6 +21,7 @@ tests_unit_unit_tests_SOURCES = \
 	tests/unit/test_config.cpp \
 	tests/unit/test_directory.cpp \
 	tests/unit/test_download.cpp \
+	tests/unit/test_download_readers.cpp \
 	tests/unit/test_enrolment.cpp \
 	tests/unit/test_frame.cpp \
 	tests/unit/test_hosted_object.cpp \
