@@ -276,7 +276,12 @@ Result<Slot> Download::slot(MonoTime, SourceId id, const DataHeader& h, std::siz
     if (h.offset != in.received) return refuse(Errc::malformed, "data at a wrong offset");
     if (payload_bytes == 0 || payload_bytes > in.length - in.received) return refuse(Errc::malformed, "wrong amount of data");
     if (!in.discard && !in.buffer) {
-        in.buffer = d.buffers->get(in.length);
+        if (!d.reserved.empty()) {
+            in.buffer = std::move(d.reserved.back());
+            d.reserved.pop_back();
+        } else {
+            in.buffer = d.buffers->get(in.length);
+        }
         if (!in.buffer) {
             // Memory is short: go on with half of what is on the way.
             d.memory_short = std::max<std::size_t>(1, d.committed() / 2);

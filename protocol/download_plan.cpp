@@ -34,6 +34,27 @@ std::size_t Download::Impl::max_blocks() const {
 
 std::size_t Download::Impl::committed() const { return tracker.all().size() + ready.size() + tokens.unseen; }
 
+std::size_t Download::Impl::unbuffered() const {
+    std::size_t n = tokens.unseen;
+    for (const auto& [id, s] : sources) {
+        for (const auto& [b, a] : s.asked) n += a.begun ? 0 : 1;
+        for (const auto& [b, in] : s.incoming) n += in.discard || in.buffer ? 0 : 1;
+    }
+    return n;
+}
+
+bool Download::Impl::reserve() {
+    if (memory_short == 0 || reserved.size() > unbuffered()) return true;
+    std::shared_ptr<std::uint8_t[]> buffer = buffers->get(geometry.block_bytes());
+    if (!buffer) return false;
+    reserved.push_back(std::move(buffer));
+    // There is some again: a little more each time, as long as none is refused.
+    if (++memory_short < limits.max_memory / geometry.block_bytes()) return true;
+    memory_short = 0;
+    reserved.clear();
+    return true;
+}
+
 std::pair<std::uint64_t, std::uint64_t> Download::Impl::hard_window() const {
     const std::uint64_t from = readers.empty() || limits.hard_window_bytes == 0 ? 0 : readers.front();
     std::uint64_t end = std::max(from, cache.covered_blocks());
@@ -204,7 +225,7 @@ bool Download::Impl::ask_one(MonoTime now, Source& s) {
     if (s.cut || now < s.not_before || s.outstanding() >= pipeline(s)) return false;
     const std::optional<BlockIndex> block = choose(now, s);
     // Memory bounds new blocks; a second request for one on the way is bounded by end_game_sources.
-    if (!block || (!tracker.all().contains(block->v) && committed() >= max_blocks())) return false;
+    if (!block || (!tracker.all().contains(block->v) && committed() >= max_blocks()) || !reserve()) return false;
     send_request(now, s, *block);
     return true;
 }
@@ -225,7 +246,11 @@ void Download::Impl::plan_tokens(MonoTime now) {
     if (s == nullptr || by_number(*s) || tracker.taken().all() || now < s->not_before) return;
     const std::size_t room = max_blocks() > committed() - tokens.unseen ? max_blocks() - (committed() - tokens.unseen) : 0;
     const std::size_t most = std::min({room, std::size_t{limits.max_any_tokens}, max_blocks() / 2 + 1});
-    const auto target = static_cast<std::uint32_t>(std::min(pipeline(*s), most));
+    auto target = static_cast<std::uint32_t>(std::min(pipeline(*s), most));
+    if (memory_short != 0 && target > tokens.unseen) {
+        if (!reserve()) return;
+        target = tokens.unseen + 1;
+    }
     // What the server holds is a guess after it used some; when nothing comes for long, all it gave has arrived.
     const bool renew = target > 0 && quiet(now, *s) && (!tokens.exact || level_changed);
     if (renew) tokens.unseen = 0;
@@ -245,7 +270,7 @@ void Download::Impl::plan(MonoTime now) {
     latest = std::max(latest, now);
     settle_all(now);
     if (finished) return;
-    if (memory_short != 0 && committed() == 0) memory_short = 0;
+    if (!reserved.empty()) reserved.resize(std::min(reserved.size(), unbuffered()));
     watch_readers(now);
 
     // The fastest chooses first, so what readers wait for goes to it; one block a round, so all begin at once.

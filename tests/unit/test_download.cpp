@@ -389,6 +389,44 @@ Test(download, a_block_without_a_buffer_is_fetched_later) {
     cr_assert(f.cuts.empty());
 }
 
+// Others took all buffers: what is asked for now comes at the rate of the line, and is thrown away.
+Test(download, nothing_is_asked_for_that_there_is_no_buffer_for) {
+    for (const bool from_server : {false, true}) {
+        Fixture f(64 * std::uint64_t{kMinBlockBytes});
+        f.head();
+        if (from_server)
+            f.server();
+        else
+            f.peer(kPeer);
+        std::uint32_t next = 0;
+        std::size_t came = 0;
+        const auto second = [&] {
+            for (int i = 0; i < 10; ++i) {
+                for (const SendRequest& r : f.take()) {
+                    ++came;
+                    f.serve(r);
+                }
+                for (const SendAny& any : std::exchange(f.tokens, {}))
+                    for (std::uint32_t n = 0; n < any.tokens && next < 64; ++n, ++next, ++came) {
+                        f.block(kServer, f.frame(next, 0, 64));
+                        f.send(kServer, next, f.bytes(next));
+                    }
+                f.pass(100ms);
+            }
+        };
+        f.heap.empty = true;
+        second();
+        cr_assert_leq(came, 8U, "%zu blocks were on their way", came);
+        const std::size_t before = came;
+        for (int i = 0; i < 10; ++i) second();
+        cr_assert_eq(came, before, "%zu blocks were fetched for nothing", came - before);
+        f.heap.empty = false;
+        for (int i = 0; i < 60 && !f.download.complete(); ++i) second();
+        cr_assert(f.download.complete());
+        cr_assert(f.cuts.empty());
+    }
+}
+
 Test(download, what_the_store_kept_is_not_fetched_and_a_rotten_node_is_not_believed) {
     Fixture f;
     Bitmap have(8);
