@@ -21,6 +21,10 @@ namespace {
 
 constexpr std::array<std::string_view, 4> kSuffixes{".manifest", ".nodes", ".head", ".withdrawn"};
 
+// A withdrawn tree is kept for as long as anything signed over it may still be shown and judged: tickets last minutes, what is settled
+// over them days.
+constexpr std::int64_t kWithdrawnSeconds = std::int64_t{30} * 86400;
+
 struct DirClose {
     void operator()(DIR* d) const noexcept { closedir(d); }
 };
@@ -49,6 +53,12 @@ Result<std::vector<ObjectId>> ids_in(const std::string& directory) {
 }
 
 std::string without_query(const std::string& url) { return url.substr(0, url.find('?')); }
+
+// 0 of what is not there.
+std::int64_t modified(const std::string& path) {
+    struct stat s {};
+    return ::stat(path.c_str(), &s) == 0 ? s.st_mtim.tv_sec : 0;
+}
 
 bool exists(const std::string& path) { return ::access(path.c_str(), F_OK) == 0; }
 
@@ -87,7 +97,10 @@ Status Catalog::load(WallTime now) {
     if (!ids) return ids.error();
     const std::lock_guard lock(mutex_);
     for (const ObjectId& id : *ids) {
-        if (exists(path(id, ".withdrawn"))) continue;
+        if (exists(path(id, ".withdrawn"))) {
+            if (now.unix_seconds - modified(path(id, ".withdrawn")) > kWithdrawnSeconds) unlink_files(id);
+            continue;
+        }
         if (!exists(path(id, ".head"))) {
             unlink_files(id);
             continue;
@@ -330,7 +343,7 @@ void Catalog::evict_over_path(const std::string& bare) {
 void Catalog::unlink_files(const ObjectId& id) {
     // The head goes first: what is left of an interrupted removal is no object.
     files_.submit([directory = directory_, id] {
-        for (std::string_view suffix : {".head", ".nodes", ".manifest"})
+        for (std::string_view suffix : {".head", ".nodes", ".manifest", ".withdrawn"})
             ::unlink((directory + "/" + id.hex() + std::string(suffix)).c_str());
     });
     if (spool_) spool_->remove(id);

@@ -3,7 +3,7 @@
 //   state/catalog/<id>.manifest   version ‖ signer certificate ‖ manifest
 //   state/catalog/<id>.nodes      version ‖ block nodes
 //   state/catalog/<id>.head       version ‖ signer certificate ‖ final head; last: an object without it was interrupted
-//   state/catalog/<id>.withdrawn  version ‖ why; the id is never used again, the tree stays
+//   state/catalog/<id>.withdrawn  version ‖ why; the id is never used again, the tree stays for a month
 //
 // Nothing of an object that is not complete outlives the process: who cannot continue exactly that tree takes a new id. A file of an
 // unknown version is moved to state/catalog/moved-aside with its object's others.

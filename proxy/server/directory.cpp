@@ -1,6 +1,7 @@
 #include "proxy/server/directory.h"
 
 #include <algorithm>
+#include <set>
 
 namespace mssl::proxy {
 
@@ -8,6 +9,15 @@ namespace {
 
 // Members without a session are swept out once in so many arrivals.
 constexpr Directory::WatchId kSweepEvery = 256;
+
+// What one party usually has the whole of: an IPv4 /24, an IPv6 /48.
+std::array<std::uint8_t, 16> network_of(const Address& address) {
+    std::array<std::uint8_t, 16> out = address.ip_bytes();
+    static constexpr std::array<std::uint8_t, 12> kMapped{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+    const bool ipv4 = std::equal(kMapped.begin(), kMapped.end(), out.begin());
+    std::fill(out.begin() + (ipv4 ? 15 : 6), out.end(), std::uint8_t{0});
+    return out;
+}
 
 }  // namespace
 
@@ -150,17 +160,19 @@ bool Directory::convicted(const MemberId& member, MonoTime now) const {
     return convicted_locked(member, now);
 }
 
-bool Directory::report(const MemberId& by, const MemberId& about, Errc code, MonoTime now) {
-    if (!is_a_lie(code) || by == about) return false;
+bool Directory::report(const MemberId& by, const Address& from, const MemberId& about, Errc code, MonoTime now) {
+    if (!identities_cost_ || !is_a_lie(code) || by == about) return false;
     const std::lock_guard lock(mutex_);
     // Who lies about blocks lies about members.
     if (convicted_locked(by, now) || convicted_locked(about, now)) return false;
     if (accused_.size() >= kMaxAccused && !accused_.contains(about)) forget_old(now);
     Accused& accused = accused_[about];
     accused.last = now;
-    std::erase_if(accused.reporters, [&](const auto& r) { return now - r.second >= kReportMemory; });
-    accused.reporters[by] = now;
-    if (accused.reporters.size() < kReportersToConvict) return false;
+    std::erase_if(accused.reporters, [&](const auto& r) { return now - r.second.at >= kReportMemory; });
+    accused.reporters[by] = {now, network_of(from)};
+    std::set<std::array<std::uint8_t, 16>> networks;
+    for (const auto& [_, reporter] : accused.reporters) networks.insert(reporter.network);
+    if (networks.size() < kReportersToConvict) return false;
     accused.convicted = now;
     accused.reporters.clear();
     tell(about);

@@ -9,6 +9,8 @@
 // Thread rules: any thread. Watchers run in the loop they named.
 #pragma once
 
+#include <array>
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -31,7 +33,7 @@ public:
     static constexpr Duration kReportMemory = std::chrono::hours(1);
     // … and so long a convicted one stays out: repetition costs membership (DESIGN 7), memory that rots once does not.
     static constexpr Duration kConvictionTime = std::chrono::hours(24);
-    // Different members that must report the same one. One alone could be the liar.
+    // Different members, in different networks (IPv4 /24, IPv6 /48), that must report the same one. One alone could be the liar.
     static constexpr std::size_t kReportersToConvict = 2;
     // Members with reports against them that are remembered; the oldest are forgotten beyond it.
     static constexpr std::size_t kMaxAccused = 4096;
@@ -53,8 +55,11 @@ public:
     // address and port when reachable, else port 0; gone when convicted.
     PeerEntry entry(const MemberId& member, MonoTime now) const;
     bool convicted(const MemberId& member, MonoTime now) const;
-    // True when this report convicts. Codes that are no lie (a stall, a timeout) and reports about oneself count for nothing.
-    bool report(const MemberId& by, const MemberId& about, Errc code, MonoTime now);
+    // True when this report convicts. Codes that are no lie (a stall, a timeout) and reports about oneself count for nothing, nor does
+    // any where identities are free: there two reporters may well be one. from: where the reporter is.
+    bool report(const MemberId& by, const Address& from, const MemberId& about, Errc code, MonoTime now);
+    // Whether an identity costs something (enrolment by token). Not so at first.
+    void set_identities_cost(bool cost) { identities_cost_.store(cost, std::memory_order_relaxed); }
 
     std::size_t members() const;
 
@@ -70,7 +75,11 @@ private:
         unsigned dials = 0;
     };
     struct Accused {
-        std::map<MemberId, MonoTime> reporters;
+        struct Reporter {
+            MonoTime at;
+            std::array<std::uint8_t, 16> network;
+        };
+        std::map<MemberId, Reporter> reporters;
         std::optional<MonoTime> convicted;
         MonoTime last{};
     };
@@ -78,6 +87,7 @@ private:
     bool convicted_locked(const MemberId& member, MonoTime now) const;
     void forget_old(MonoTime now);
 
+    std::atomic<bool> identities_cost_{false};
     mutable std::mutex mutex_;
     std::unordered_map<MemberId, Member, FixedBytesHash> members_;
     std::unordered_map<MemberId, Accused, FixedBytesHash> accused_;

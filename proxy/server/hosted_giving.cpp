@@ -65,6 +65,11 @@ void Hosted::on_entry_changed(TakerId id) {
     peers_changed();
 }
 
+void Hosted::leave_out(TakerId id, const MemberId& member) {
+    neighbours_.leave_out(id, member);
+    peers_changed();
+}
+
 void Hosted::peers_changed() {
     if (state() != State::withdrawn && peers_timer_ && !peers_timer_->running())
         peers_timer_->start(takers_.size() <= Neighbours::kAll ? kPeersFew : kPeersMany);

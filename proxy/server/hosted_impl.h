@@ -42,7 +42,7 @@ public:
     std::shared_ptr<const SignedHead> head() const override;
     std::shared_ptr<const Realm> realm() const override;
     Vouched vouched(WallTime now) override;
-    void shown_to(const std::optional<MemberId>& member) override;
+    void shown_to(const std::optional<MemberId>& member, std::vector<HeaderField> credentials) override;
     void when_open(Loop& where, std::function<void(Status)> ready) override;
     std::uint64_t hashed_bytes() const override { return hashed_.load(std::memory_order_relaxed); }
 
@@ -54,6 +54,7 @@ public:
     Status on_progress(TakerId taker, const Progress& progress) override;
     void on_entry_changed(TakerId taker) override;
     bool named(TakerId taker, const MemberId& member) const override { return neighbours_.named(taker, member); }
+    void leave_out(TakerId taker, const MemberId& member) override;
 
     void append(BlockIndex block, BlockData data, std::uint32_t length, const Hash& node) override;
     void when_room(std::function<void()> go) override { source_->when_room(std::move(go)); }

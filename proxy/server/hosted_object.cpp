@@ -126,7 +126,8 @@ void Hosted::when_open(Loop& where, std::function<void(Status)> ready) {
     });
 }
 
-void Hosted::shown_to(const std::optional<MemberId>& member) {
+void Hosted::shown_to(const std::optional<MemberId>& member, std::vector<HeaderField> credentials) {
+    if (!credentials.empty() && hosting_.manifest->body.access == Access::restricted) hosting_.source->authorize(std::move(credentials));
     loop_.post([self = shared_from_this(), member] {
         if (!member || (self->known_to_ && *self->known_to_ != *member)) self->wanted_ = true;
         self->known_to_ = member;

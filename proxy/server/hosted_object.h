@@ -60,7 +60,9 @@ public:
     virtual void when_open(Loop& where, std::function<void(Status)> ready) = 0;
     // A requester is led here; none: the operator. While it is known to one member alone and nobody reads it, the read of the origin
     // ends after a while (Hosting::grace): what is asked for and not wanted costs the origin no whole read.
-    virtual void shown_to(const std::optional<MemberId>& member) = 0;
+    // credentials: Authorization and Cookie of the request that the origin has just granted; of an object with access = restricted the
+    // newest go with what is read again.
+    virtual void shown_to(const std::optional<MemberId>& member, std::vector<HeaderField> credentials) = 0;
     // Bytes for a plain reader (publish, tests): progress of hashing in bytes.
     virtual std::uint64_t hashed_bytes() const = 0;
 
@@ -76,6 +78,8 @@ public:
     virtual void on_entry_changed(TakerId taker) = 0;
     // Whether PEERS ever named this member to the taker: a report about a stranger counts for nothing.
     virtual bool named(TakerId taker, const MemberId& member) const = 0;
+    // The taker's member says that this one lied: it is not told of it any more. Others are.
+    virtual void leave_out(TakerId taker, const MemberId& member) = 0;
 
     // ── the cold read feeds it (owner loop) ──
     // In order; node is the block's hash, data the verified bytes. Signs heads at once for the first, then every 100 ms or 16 MiB.

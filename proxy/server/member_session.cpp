@@ -20,6 +20,8 @@ namespace {
 
 // Frames passed on to objects before the session waits for them to be worked off: a member that floods fills no mailbox.
 constexpr unsigned kFramesAhead = 1024;
+// How often a draining session looks whether it may end.
+constexpr Duration kDrainLook = std::chrono::milliseconds(20);
 
 Hello own_hello(const Realm& realm) {
     Hello hello;
@@ -60,7 +62,8 @@ public:
           heard_(begun_) {}
     ~MemberSession() override;
     void begin(std::unique_ptr<Stream> stream);
-    void drain() { wire_->fail(Errc::shutting_down, "the server goes down"); }
+    // Opens nothing more; ends when nothing that is open waits for anything.
+    void drain();
 
 private:
     // Of the certificates only this: parsed they are 8 KiB a session.
@@ -76,6 +79,9 @@ private:
         std::shared_ptr<const Realm> realm;
         bool head_out = false;                // a HEAD is queued and may still wait there
         std::optional<HeadFrame> next_head;  // only the newest waits
+        // What the member waits for here: blocks of its choice, or any.
+        std::set<std::uint32_t> requested{};
+        bool any = false;
     };
 
     // WireHandler
@@ -122,6 +128,7 @@ private:
     std::vector<Handle> heads_out_;
     unsigned passed_on_ = 0;
     unsigned round_trips_ = 0;  // while there are any, nothing more is read
+    std::unique_ptr<Timer> drain_timer_;  // from drain() on
     MonoTime begun_;
     MonoTime heard_;
     std::uint64_t handles_ever_ = 0;
@@ -155,8 +162,16 @@ void MemberSession::begin(std::unique_ptr<Stream> stream) {
     }
 }
 
+void MemberSession::drain() {
+    if (!drain_timer_) drain_timer_ = std::make_unique<Timer>(*loop_, [this] { drain(); });
+    const bool waits = std::ranges::any_of(opened_, [](const auto& o) { return o.second.any || !o.second.requested.empty(); });
+    if (waits || enrolling_ || wire_->queued_data() != 0) return drain_timer_->start(kDrainLook);
+    wire_->fail(Errc::shutting_down, "the server goes down");
+}
+
 void MemberSession::on_closed(const Error& why) {
     timer_.stop();
+    if (drain_timer_) drain_timer_->stop();
     for (auto& [_, o] : opened_) o.taker->leave();
     opened_.clear();
     log::info("member session done", {{"member", member_ ? member_->id.hex() : std::string("none")},
@@ -194,8 +209,10 @@ Status MemberSession::on_frame(ControlFrame frame) {
     } else if (const auto* close = std::get_if<Close>(&frame)) {
         on_close(*close);
     } else if (const auto* request = std::get_if<Request>(&frame)) {
+        if (Opened* o = find(request->handle); o != nullptr && !request->nodes_only) o->requested.insert(request->block.v);
         pass_on(request->handle, [f = *request](HostedObject& o, TakerId id) { return o.on_request(id, f); });
     } else if (const auto* any = std::get_if<Any>(&frame)) {
+        if (Opened* o = find(any->handle)) o->any = any->tokens != 0;
         pass_on(any->handle, [f = *any](HostedObject& o, TakerId id) -> Status {
             o.on_any(id, f);
             return {};
@@ -204,6 +221,7 @@ Status MemberSession::on_frame(ControlFrame frame) {
         pass_on(progress->handle, [f = *progress](HostedObject& o, TakerId id) { return o.on_progress(id, f); });
     } else if (const auto* cancel = std::get_if<Cancel>(&frame)) {
         wire_->drop_block(cancel->handle, cancel->block);
+        if (Opened* o = find(cancel->handle)) o->requested.erase(cancel->block.v);
         pass_on(cancel->handle, [f = *cancel](HostedObject& o, TakerId id) -> Status {
             o.on_cancel(id, f);
             return {};
@@ -270,6 +288,7 @@ void MemberSession::on_announce(const Announce& announce) {
 
 Result<MemberSession::Opened> MemberSession::admit(const Open& open) {
     const WallTime now = parts_.wall();
+    if (drain_timer_) return fail(Errc::shutting_down, "the server goes down");
     if (opened_.size() >= MemberSessions::kMaxHandles) return fail(Errc::busy, "too many handles");
     if (past(member_->not_after, now)) return fail(Errc::expired, "the membership ended");
     Result<Ticket> ticket = parts_.tickets->check(*realm_, open.ticket_der, open.signer_der, member_->id, open.object, now);
@@ -281,7 +300,7 @@ Result<MemberSession::Opened> MemberSession::admit(const Open& open) {
         return fail(Errc::unsupported, "blocks larger than this member takes");
     auto taker = std::make_shared<SessionTaker>(*this, *loop_, object, open.handle, member_->id, parts_.directory);
     std::shared_ptr<const Realm> realm = object->realm();
-    return Opened{std::move(object), std::move(taker), *ticket, std::move(realm), false, std::nullopt};
+    return Opened{std::move(object), std::move(taker), *ticket, std::move(realm), false, std::nullopt, {}, false};
 }
 
 Status MemberSession::on_open(const Open& open) {
@@ -369,10 +388,11 @@ void MemberSession::on_report(const Report& report) {
     log::warning("member reported", {{"by", member_->id.hex()},
                                      {"member", report.member.hex()},
                                      {"error", errc_name(report.code)}});
-    pass_on(report.handle, [report, by = member_->id, directory = parts_.directory](HostedObject& o, TakerId id) -> Status {
-        // Two friends cannot get rid of somebody they never met.
-        if (!o.named(id, report.member)) return {};
-        if (directory->report(by, report.member, report.code, mono_now()))
+    pass_on(report.handle, [report, by = member_->id, from = address_, directory = parts_.directory](HostedObject& o, TakerId id) -> Status {
+        // A report proves nothing: it speaks for who makes it. Nobody gets rid of somebody he never met.
+        if (!o.named(id, report.member) || !is_a_lie(report.code)) return {};
+        o.leave_out(id, report.member);
+        if (directory->report(by, from, report.member, report.code, mono_now()))
             log::warning("member left out", {{"member", report.member.hex()}, {"object", o.id().hex()}});
         return {};
     });
@@ -400,6 +420,7 @@ void MemberSession::control_from_object(Handle handle, const ControlFrame& frame
             send_head(*o, *head);
         return;
     }
+    if (const auto* refuse = std::get_if<Refuse>(&frame)) o->requested.erase(refuse->block.v);
     wire_->send(frame);
     if (std::holds_alternative<Close>(frame)) {
         o->taker->leave();
@@ -430,6 +451,7 @@ void MemberSession::block_from_object(const BlockFrame& frame, BlockData data) {
     if (o == nullptr) return;
     // The block may be one that only the newest head covers.
     if (o->next_head) send_head(*o, HeadFrame(*o->next_head));
+    if (frame.length != 0) o->requested.erase(frame.block.v);
     bytes_ += frame.length;
     add(loop_->counters().bytes_to_members, frame.length);
     wire_->send_block(frame, PayloadRef{frame.handle, frame.block, std::move(data), frame.length});

@@ -25,8 +25,10 @@ std::map<MemberId, PeerEntry> Neighbours::wanted(const Taker& taker) const {
     std::map<MemberId, PeerEntry> all;  // a member with several sessions is one
     std::vector<std::pair<std::uint64_t, const PeerEntry*>> near;
     near.reserve(takers_.size());
+    const auto left_out = left_out_.find(taker.entry.member);
     for (const auto& [_, other] : takers_)
-        if (!other.entry.gone && other.entry.member != taker.entry.member)
+        if (!other.entry.gone && other.entry.member != taker.entry.member &&
+            (left_out == left_out_.end() || std::ranges::find(left_out->second, other.entry.member) == left_out->second.end()))
             near.emplace_back(distance(taker.entry.member, other.entry.member), &other.entry);
     if (near.size() > kAll) {
         const auto end = near.begin() + kSome;
@@ -38,6 +40,17 @@ std::map<MemberId, PeerEntry> Neighbours::wanted(const Taker& taker) const {
         if (!added && it->second.port == 0) it->second = *entry;
     }
     return all;
+}
+
+void Neighbours::leave_out(TakerId id, const MemberId& whom) {
+    const auto found = takers_.find(id.v);
+    if (found == takers_.end()) return;
+    const MemberId& by = found->second.entry.member;
+    if (left_out_.size() >= kMaxLeavingOut && !left_out_.contains(by)) left_out_.erase(left_out_.begin());
+    std::vector<MemberId>& all = left_out_[by];
+    if (std::ranges::find(all, whom) != all.end()) return;
+    if (all.size() == kRemembered) all.erase(all.begin());
+    all.push_back(whom);
 }
 
 std::vector<PeerEntry> Neighbours::changes(TakerId id) {

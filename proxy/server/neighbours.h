@@ -21,6 +21,8 @@ public:
     static constexpr std::size_t kSome = 16;
     // Members named before and gone since, about whom a report still counts.
     static constexpr std::size_t kRemembered = 64;
+    // Members that had others left out, and how many each; beyond it one of them is forgotten.
+    static constexpr std::size_t kMaxLeavingOut = 1024;
 
     // A taker comes, or its entry changed. gone: it is told about others, and others nothing about it.
     void set(TakerId id, const PeerEntry& entry);
@@ -28,6 +30,8 @@ public:
     // What this taker is to be told now: entries new or changed, and gone ones. Counts as told.
     std::vector<PeerEntry> changes(TakerId id);
     bool named(TakerId id, const MemberId& member) const;
+    // This taker's member is not told of whom any more, in whatever session.
+    void leave_out(TakerId id, const MemberId& whom);
 
 private:
     struct Taker {
@@ -38,6 +42,7 @@ private:
     std::map<MemberId, PeerEntry> wanted(const Taker& taker) const;
 
     std::unordered_map<std::uint64_t, Taker> takers_;
+    std::map<MemberId, std::vector<MemberId>> left_out_;  // by whom; oldest first
 };
 
 }  // namespace mssl::proxy

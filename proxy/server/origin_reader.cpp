@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <mutex>
 
 #include "proxy/http/semantics.h"
 
@@ -22,7 +23,7 @@ public:
         std::function<void(Result<std::vector<BlockData>>)> done)
         : loop_(&loop), buffers_(&buffers), manifest_(std::move(manifest)), first_(first), count_(count), done_(std::move(done)) {}
 
-    void begin(const std::shared_ptr<const Origins>& origins) {
+    void begin(const std::shared_ptr<const Origins>& origins, const std::vector<HeaderField>& fields) {
         const Manifest& m = manifest_->body;
         const Geometry g = m.geometry();
         if (count_ == 0 || count_ > RangeReader::kMaxRun || std::uint64_t{first_.v} + count_ > g.block_count())
@@ -39,7 +40,9 @@ public:
         first_byte_ = g.block_offset(first_);
         const BlockIndex last{first_.v + count_ - 1};
         last_byte_ = g.block_offset(last) + g.block_length(last) - 1;
-        exchange_ = origin_->start(*loop_, range_request(m, target, first_byte_, last_byte_), *this);
+        RequestHead request = range_request(m, target, first_byte_, last_byte_);
+        for (const HeaderField& f : fields) request.fields.add(f.name, f.value);
+        exchange_ = origin_->start(*loop_, std::move(request), *this);
     }
 
 private:
@@ -94,13 +97,24 @@ public:
                  std::shared_ptr<const SignedManifest> manifest)
         : origins_(std::move(origins)), buffers_(&buffers), manifest_(std::move(manifest)) {}
 
+    void authorize(std::vector<HeaderField> fields) override {
+        const std::lock_guard lock(mutex_);
+        fields_ = std::move(fields);
+    }
+
     void read(BlockIndex first, std::uint32_t count, Loop& loop,
               std::function<void(Result<std::vector<BlockData>>)> done) override {
-        loop.post([&loop, first, count, origins = origins_(), buffers = buffers_, manifest = manifest_, done = std::move(done)] {
+        std::vector<HeaderField> fields;
+        {
+            const std::lock_guard lock(mutex_);
+            fields = fields_;
+        }
+        loop.post([&loop, first, count, origins = origins_(), buffers = buffers_, manifest = manifest_, fields = std::move(fields),
+                   done = std::move(done)] {
             auto job = std::make_unique<Job>(loop, *buffers, manifest, first, count, done);
             Job* raw = job.get();
             loop.adopt(std::move(job));
-            raw->begin(origins);
+            raw->begin(origins, fields);
         });
     }
 
@@ -108,6 +122,8 @@ private:
     std::function<std::shared_ptr<const Origins>()> origins_;
     BufferPool* buffers_;
     std::shared_ptr<const SignedManifest> manifest_;
+    std::mutex mutex_;
+    std::vector<HeaderField> fields_;  // of authorize()
 };
 
 }  // namespace
@@ -135,6 +151,10 @@ Status check_range_answer(const Manifest& manifest, const ResponseHead& answer, 
     case 404:
     case 410: return fail(Errc::withdrawn, "the origin has it no longer");
     case 416: return fail(Errc::withdrawn, "the origin's representation is shorter");
+    // Nothing that another try changes: whoever waits must ask anew, as itself.
+    case 401:
+    case 403:
+    case 451: return fail(Errc::withdrawn, "the origin does not give it to this server: " + std::to_string(answer.status));
     default: return fail(Errc::io, "the origin answers " + std::to_string(answer.status));
     }
     const Fields& f = answer.fields;

@@ -69,7 +69,7 @@ private:
         ask_ = nullptr;
         object_ = outcome.object;
         if (!object_) return failed("not shared: the origin's answer does not allow it, or is smaller than min-size");
-        object_->shown_to(std::nullopt);
+        object_->shown_to(std::nullopt, {});
         look();
     }
     void on_origin_failed(const Error& error) override {

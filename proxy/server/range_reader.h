@@ -20,9 +20,12 @@ public:
     // At most this many blocks a call: 4 MiB of the largest.
     static constexpr std::uint32_t kMaxRun = 16;
 
+    // Fields that go with every request from now on. Any thread.
+    virtual void authorize(std::vector<HeaderField> fields) = 0;
+
     // Blocks [first, first + count), 1 ≤ count ≤ kMaxRun, within the object. done runs once, in loop, with one buffer a block
     // (block_length bytes each). Errors: withdrawn — the origin no longer has this representation (200 instead of 206, another
-    // validator, another length): withdraw the object; busy (no buffers), unreachable, timed_out, reset, … — try again later.
+    // validator, another length; or does not give it to this server): withdraw the object; busy (no buffers), unreachable, timed_out, reset, … — try again later.
     // Any thread; loop may be any of the group's.
     virtual void read(BlockIndex first, std::uint32_t count, Loop& loop,
                       std::function<void(Result<std::vector<BlockData>>)> done) = 0;

@@ -48,7 +48,10 @@ void ResolveExchange::on_outcome(const ResolveOutcome& outcome) {
     ask_ = nullptr;
     if (!port_) return;
     if (!outcome.object) return put_own();
-    outcome.object->shown_to(member_);
+    std::vector<HeaderField> credentials;
+    for (const HeaderField& f : request_.fields.items())
+        if (iequals(f.name, "Authorization") || iequals(f.name, "Cookie")) credentials.push_back(f);
+    outcome.object->shown_to(member_, std::move(credentials));
     // Whatever holds the first block up, the application does not wait for it longer than it would for an origin.
     opening_ = std::make_unique<Timer>(port_->loop(), [this] {
         log::warning("no first head in time: relayed", {{"url", log::redact(origin_->url_of(request_.target))}});
@@ -74,6 +77,7 @@ void ResolveExchange::answer(const std::shared_ptr<HostedObject>& object, const 
     const Bytes body = encode_resolved({manifest->der, ticket->der, head->der, realm->signer().to_der(), fields});
     if (body.size() > kMaxResolvedBytes) return put_own();
     add(port_->loop().counters().requests_shared);
+    add(port_->loop().counters().tickets_issued);
     ResponseHead out;
     out.status = 200;
     out.reason = "OK";

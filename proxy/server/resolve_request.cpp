@@ -89,6 +89,9 @@ Judgement judge(const RequestHead& request, const ResolvePlan& plan, const Respo
     if (answer.length == 0 || answer.length < rule.min_size) return {otherwise, "smaller than min-size", {}};
     if (!answer.fields.list_has("Accept-Ranges", "bytes") && answer.length > spool_room)
         return {otherwise, "the origin has no ranges and the spool no room", {}};
+    // What only its asker may have cannot be read again once the asker is gone.
+    if (rule.access == Access::restricted && answer.length > spool_room)
+        return {otherwise, "restricted, and the spool has no room", {}};
     return {Verdict::sharable, {}, *strong_validator(answer)};
 }
 

@@ -118,7 +118,7 @@ Status ServerSide::Impl::open(std::shared_ptr<const Config> c) {
     if (!enrol) return enrol.error();
     enrolment = *std::move(enrol);
     directory = std::make_shared<Directory>();
-    tickets = std::make_shared<Tickets>(directory, server.ticket_lifetime);
+    tickets = std::make_shared<Tickets>(server.ticket_lifetime);
 
     const auto make_reader = [current = origins, buffers = &runtime.buffers](std::shared_ptr<const SignedManifest> manifest) {
         return make_origin_reader([current] { return current->get(); }, *buffers, std::move(manifest));
@@ -203,6 +203,7 @@ Status ServerSide::Impl::take_over(const ServerConfig& server) {
     snapshot->spool = spool;
     snapshot->spool_max = server.spool_max;
     tickets->set_lifetime(server.ticket_lifetime);
+    directory->set_identities_cost(server.enrol != "open");
     origins->set(*next);
     parts->set(std::move(snapshot));
     tls.set(std::shared_ptr<SSL_CTX>(std::move(*context)));

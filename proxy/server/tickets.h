@@ -8,30 +8,28 @@
 #include <memory>
 
 #include "protocol/objects.h"
-#include "proxy/server/directory.h"
+#include "proxy/core/loop.h"
 #include "proxy/server/realm.h"
 
 namespace mssl::proxy {
 
 class Tickets {
 public:
-    Tickets(std::shared_ptr<const Directory> directory, Duration lifetime)
-        : directory_(std::move(directory)), lifetime_(lifetime.count()) {}
+    explicit Tickets(Duration lifetime) : lifetime_(lifetime.count()) {}
 
-    // Under a new grant; realm = the object's (HostedObject::realm). Errors: denied (a convicted member), crypto.
+    // Under a new grant; realm = the object's (HostedObject::realm). Errors: crypto.
     Result<SignedTicket> issue(const Realm& realm, const MemberId& member, const Manifest& manifest, WallTime now) const;
     // The same grant, exchange and price for another lifetime. The caller has checked old. Errors as of issue.
     Result<SignedTicket> renew(const Realm& realm, const Ticket& old, WallTime now) const;
     void set_lifetime(Duration lifetime) { lifetime_.store(lifetime.count(), std::memory_order_relaxed); }
 
-    // What a member shows in OPEN: signer issued by this realm, signature, holder, object, times, and not convicted.
-    // Errors: too_large, malformed, wrong_realm, bad_signature, wrong_holder, wrong_object, expired, denied.
+    // What a member shows in OPEN: signer issued by this realm, signature, holder, object, times.
+    // Errors: too_large, malformed, wrong_realm, bad_signature, wrong_holder, wrong_object, expired.
     Result<Ticket> check(const Realm& realm, View ticket_der, View signer_der, const MemberId& holder, const ObjectId& object,
                          WallTime now) const;
 
 private:
     Result<SignedTicket> sign(const Realm& realm, Ticket ticket, WallTime now) const;
-    std::shared_ptr<const Directory> directory_;
     std::atomic<Duration::rep> lifetime_;
 };
 

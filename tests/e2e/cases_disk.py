@@ -2,6 +2,7 @@
 import contextlib
 import os
 import pwd
+import shutil
 
 from harness import DAEMON_USER, run
 from scene import MIB, World, case, expect, expect_whole, fetch, transfer
@@ -114,3 +115,22 @@ def server_small_memory_and_spool(lab):
     other = w.client()
     for number in range(7):
         expect_whole(fetch(other, "/big%d.bin" % number), w.sum, "the application (object %d, after a restart)" % number)
+
+
+@case()
+def server_lost_what_only_some_may_have(lab):
+    """A path that needs a password: after a restart without its spool the server reads it again as who asks."""
+    w = World(lab, size=4 * MIB, extra='access = "restricted"', process='buffer-memory = "16MiB"', nginx_extra="""
+        location / { if ($http_authorization != "Basic bWU6cmlnaHQ=") { return 401; } }""")
+    first = w.client(fallback="none")
+    me = ("-u", "me:right")
+    expect_whole(fetch(first, "/big.bin", *me), w.sum)
+    for program in (w.server.program, first.program):
+        program.stop()
+    shutil.rmtree(os.path.join(w.server.state, "spool"))
+    w.server.start()
+    second = w.client(fallback="none")
+    expect(fetch(second, "/big.bin", check=False).result["status"] == 401, "the origin's 401 for who says nothing")
+    d = fetch(second, "/big.bin", *me)
+    expect_whole(d, w.sum)
+    expect("withdrawn" not in w.server.log(), "the object to stay", w.server.program.tail())

@@ -104,6 +104,7 @@ public:
 class Origin final : public RangeReader {
 public:
     explicit Origin(Geometry g) : geometry(g) {}
+    void authorize(std::vector<HeaderField>) override {}
     void read(BlockIndex first, std::uint32_t count, Loop& loop,
               std::function<void(Result<std::vector<BlockData>>)> done) override {
         ++reads;

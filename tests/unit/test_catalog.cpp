@@ -207,3 +207,19 @@ Test(catalog, one_path_with_ever_other_queries_does_not_push_out_the_rest) {
     for (std::size_t i = 1; i <= Catalog::kMaxObjectsAPath; ++i) (void)c.add("/b?v=" + std::to_string(i), "1");
     cr_assert(c.catalog->find(hashing->id()) == hashing);
 }
+
+Test(catalog, keeps_a_withdrawn_tree_for_a_month_and_not_for_ever) {
+    Catalogs c;
+    const auto object = c.hash(c.add("/a", "1"));
+    const std::string mark = c.file(object->id(), ".withdrawn"), nodes = c.file(object->id(), ".nodes");
+    c.engine.run(object->loop(), [&] { object->withdraw(fail(Errc::withdrawn, "test")); });
+    cr_assert(c.eventually([&] { return std::filesystem::exists(mark); }));
+    const auto aged = [&](int days) {
+        std::filesystem::last_write_time(mark, std::filesystem::file_time_type::clock::now() - std::chrono::hours(24 * days));
+        c.open();
+    };
+    aged(29);
+    cr_assert(std::filesystem::exists(nodes));
+    aged(31);
+    cr_assert(c.eventually([&] { return !std::filesystem::exists(mark) && !std::filesystem::exists(nodes); }));
+}

@@ -449,14 +449,14 @@ Test(hosted_object, is_read_on_only_while_somebody_reads_it) {
     h.grace = std::chrono::milliseconds(20);
     const auto o = h.fresh();
     const auto [a, id] = h.attach(*o, 1);
-    o->shown_to(member_number(1));
+    o->shown_to(member_number(1), {});
     h.append(*o, 0, 2);
     h.in(*o, [&, id = id] {
         cr_assert_eq(o->state(), HostedObject::State::hashing);
         o->detach(id);
     });
     // The same member, however often it asks, is one.
-    o->shown_to(member_number(1));
+    o->shown_to(member_number(1), {});
     cr_assert(h.eventually(*o, [&] { return o->state() == HostedObject::State::withdrawn; }));
     cr_assert(h.in(*o, [&] { return h.keeper->withdrawn_for; }) == std::vector<Errc>{Errc::cancelled});
 }
@@ -467,8 +467,8 @@ Test(hosted_object, is_read_to_its_end_when_a_second_member_or_the_operator_was_
         h.grace = std::chrono::milliseconds(20);
         const auto o = h.fresh();
         const auto [a, id] = h.attach(*o, 1);
-        o->shown_to(member_number(1));
-        o->shown_to(second);
+        o->shown_to(member_number(1), {});
+        o->shown_to(second, {});
         h.append(*o, 0, 2);
         h.in(*o, [&, id = id] { o->detach(id); });
         // Longer than the grace, by the same loop's timers.

@@ -201,7 +201,7 @@ struct Port {
     Hosts hosts;
     std::shared_ptr<Finder> finder = std::make_shared<Finder>();
     std::shared_ptr<Directory> directory = std::make_shared<Directory>();
-    std::shared_ptr<Tickets> tickets = std::make_shared<Tickets>(directory, kTicketLife);
+    std::shared_ptr<Tickets> tickets = std::make_shared<Tickets>(kTicketLife);
     std::unique_ptr<MemberSessions> sessions;
     SslCtxPtr context;
     std::unique_ptr<Listener> listener;
@@ -397,22 +397,30 @@ Test(member_session, renews_a_ticket_under_its_grant) {
     cr_assert(renewed.member == m.identity->id());
 }
 
-Test(member_session, gives_no_ticket_to_whom_two_members_caught_lying) {
+Test(member_session, a_report_is_the_reporters_own_affair) {
     Port p;
-    Member& liar = p.member();
+    Member& accused = p.member();
     Member& a = p.member();
     Member& b = p.member();
-    for (Member* m : {&liar, &a, &b}) cr_assert_eq(p.answer(*m, p.open(*m)), Errc::ok);
-    const MemberId id = liar.identity->id();
+    Member& bystander = p.member();
+    for (Member* m : {&accused, &a, &b, &bystander}) cr_assert_eq(p.answer(*m, p.open(*m)), Errc::ok);
+    const MemberId id = accused.identity->id();
     for (Member* m : {&a, &b}) {
         cr_assert(p.eventually([&] { return told(*m, id, false); }));
         p.send(*m, Report{Handle{1}, id, Errc::bad_proof});
     }
-    cr_assert(p.eventually([&] { return p.directory->convicted(id, mono_now()); }));
-    p.send(liar, Renew{Handle{1}});
-    cr_assert(p.eventually([&] { return liar.last<Close>() != nullptr; }));
-    cr_assert_eq(liar.last<Close>()->code, Errc::denied);
-    cr_assert(p.eventually([&] { return told(a, id, true) && told(b, id, true); }));
+    cr_assert(p.eventually([&] { return told(a, id, true) && told(b, id, true); }), "who reports is not told of it any more");
+    p.send(accused, Renew{Handle{1}});
+    cr_assert(p.eventually([&] { return accused.last<TicketFrame>() != nullptr; }), "and it loses nothing");
+    cr_assert(p.served(accused, 1, 0));
+    cr_assert(p.eventually([&] { return told(bystander, id, false); }));
+    cr_assert(p.in([&] { return !told(bystander, id, true); }));
+    // Nor when it comes again.
+    Member& again = p.connect(a.identity);
+    cr_assert(p.eventually([&] { return again.ready; }));
+    cr_assert_eq(p.answer(again, p.open(again)), Errc::ok);
+    cr_assert(p.eventually([&] { return told(again, bystander.identity->id(), false); }));
+    cr_assert(p.in([&] { return !told(again, id, false); }));
 }
 
 Test(member_session, reports_about_strangers_count_for_nothing) {
@@ -464,6 +472,21 @@ Test(member_session, says_that_the_server_goes_down) {
     Port p;
     Member& m = p.member();
     p.sessions->drain();
+    cr_assert(p.eventually([&] { return m.closed.has_value(); }));
+    cr_assert_eq(*m.closed, Errc::shutting_down);
+}
+
+Test(member_session, lets_a_download_run_to_its_end_when_the_server_goes_down) {
+    Port p;
+    Member& m = p.member();
+    cr_assert_eq(p.answer(m, p.open(m)), Errc::ok);
+    p.send(m, Any{Handle{1}, 1, 3, false});
+    cr_assert(p.eventually([&] { return m.blocks.size() == 1; }));
+    p.sessions->drain();
+    cr_assert_eq(p.answer(m, p.open(m, 2)), Errc::shutting_down, "nothing new begins");
+    for (std::uint32_t i = 0; i < kBlocks; ++i) cr_assert(p.served(m, 1, i));
+    cr_assert(p.in([&] { return !m.closed.has_value(); }));
+    p.send(m, Any{Handle{1}, 0, 3, false});
     cr_assert(p.eventually([&] { return m.closed.has_value(); }));
     cr_assert_eq(*m.closed, Errc::shutting_down);
 }

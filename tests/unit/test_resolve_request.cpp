@@ -177,7 +177,9 @@ Test(range_answer, is_the_range_of_that_representation_or_the_end_of_it) {
         {200, {}, Errc::withdrawn},
         {404, {}, Errc::withdrawn},
         {416, {}, Errc::withdrawn},
-        {401, {}, Errc::io},
+        {401, {}, Errc::withdrawn},
+        {403, {}, Errc::withdrawn},
+        {429, {}, Errc::io},
         {503, {}, Errc::io},
     };
     for (const Case& c : cases)

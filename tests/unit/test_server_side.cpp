@@ -199,6 +199,7 @@ Test(server_side, answers_a_member_with_manifest_ticket_and_head_that_verify) {
     const Head h = parse_head(r.head_der, s.realm->signer().public_key()).value().body;
     cr_assert(h.object == m.object && h.leaves > 0);
     cr_assert(s.realm->trust().check_signer(Certificate::from_der(r.signer_der).value(), wall_now()).has_value());
+    cr_assert_eq(s.loops->at(0).counters().tickets_issued + s.loops->at(1).counters().tickets_issued, 1U);
     // Later requests of the connection need no proof.
     cr_assert(manifest_of(*s.realm, resolved(c.get("/big.iso", kShort))).object == m.object);
 }
