@@ -21,15 +21,21 @@
 //
 // The way of one download: client/intercept → http/parser → client/resolver → server/front → origin … and back as blocks
 // through core/wire → protocol/session → protocol/download → store → the application.
+#include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sysexits.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
+#include <set>
 #include <thread>
 
+#include "proxy/core/files.h"
 #include "proxy/core/log.h"
 #include "proxy/daemon.h"
 
@@ -68,6 +74,16 @@ void use_all_descriptors() {
     (void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+// Two programs on one state would use each token once each, and take each other's half-kept files away. Held until the end.
+Result<Fd> take_state(const std::string& directory) {
+    if (Status s = make_directories(directory, 0700); !s) return s.error();
+    const std::string path = directory + "/in-use";
+    Fd lock(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+    if (!lock) return fail(Errc::io, path + ": " + std::strerror(errno));
+    if (::flock(lock.get(), LOCK_EX | LOCK_NB) == 0) return lock;
+    return fail(Errc::busy, errno == EWOULDBLOCK ? "another process uses the state in " + directory : path + ": " + std::strerror(errno));
+}
+
 int run(std::shared_ptr<const Config> config) {
     if (Status s = log::configure(config->log_level, config->log_file); !s) return complain(s.error(), EXIT_FAILURE);
     // Before threads and sockets: nothing may die of a peer that hangs up.
@@ -79,6 +95,15 @@ int run(std::shared_ptr<const Config> config) {
     Workers workers(config->workers);
     Workers names(kNameThreads, kMostNamesWaiting);
     Runtime runtime{loops, workers, buffers, names};
+    std::set<std::string> states;  // both halves may share one
+    if (config->server) states.insert(config->server->state);
+    if (config->client) states.insert(config->client->state);
+    std::vector<Fd> taken;
+    for (const std::string& state : states) {
+        Result<Fd> lock = take_state(state);
+        if (!lock) return complain(lock.error(), EXIT_FAILURE);
+        taken.push_back(*std::move(lock));
+    }
     Daemon daemon(runtime, std::move(config));
     if (Status s = daemon.start(); !s) return complain(s.error(), EXIT_FAILURE);
     daemon.run();

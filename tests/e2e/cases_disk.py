@@ -4,7 +4,7 @@ import os
 import pwd
 import shutil
 
-from harness import DAEMON_USER, run
+from harness import DAEMON_USER, msslproxy, run
 from scene import MIB, World, case, expect, expect_whole, fetch, transfer
 
 
@@ -134,3 +134,15 @@ def server_lost_what_only_some_may_have(lab):
     d = fetch(second, "/big.bin", *me)
     expect_whole(d, w.sum)
     expect("withdrawn" not in w.server.log(), "the object to stay", w.server.program.tail())
+
+
+@case()
+def state_belongs_to_one_program(lab):
+    """A second program on the same state does not start, and says why; once the first has ended, however it did, one can."""
+    w = World(lab)
+    for proxy in (w.server, w.client()):
+        second = proxy.host.run(msslproxy(), "-c", proxy.config_path, check=False)
+        expect(second.returncode == 1, "exit status 1", second.returncode)
+        expect("another process uses the state" in second.stdout, "the reason", second.stdout)
+        proxy.program.kill()
+        proxy.start()
