@@ -64,7 +64,7 @@ struct ClientSide::Impl {
         config = std::move(c);
         const ClientConfig& client = *config->client;
         if (Status s = make_directories(client.state, 0700); !s) return s;
-        store = Store::open(client.state + "/store", client.store_max, runtime.workers, runtime.buffers);
+        store = StoreDirectory::open(client.state + "/store", client.store_max, runtime.workers, runtime.buffers);
         if (Status health = store->health(); !health)
             log::warning("nothing is kept on disk", {{"why", health.error().to_string()}});
         Result<SiteTable::Map> opened = open_sites(client);
@@ -127,7 +127,7 @@ struct ClientSide::Impl {
 
     Runtime& runtime;
     std::shared_ptr<const Config> config;
-    std::shared_ptr<Store> store;
+    std::shared_ptr<StoreDirectory> store;
     std::shared_ptr<SiteTable> sites = std::make_shared<SiteTable>();
     std::map<std::pair<std::string, std::uint16_t>, std::string> stamps;
     std::shared_ptr<Transfers> transfers;

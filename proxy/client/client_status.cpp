@@ -39,7 +39,7 @@ std::string transfer_json(const TransferStatus& t) {
 }
 
 void report_client(StatusSources& to, std::shared_ptr<Transfers> transfers, std::shared_ptr<const SiteTable> sites,
-                   std::shared_ptr<Store> store) {
+                   std::shared_ptr<StoreDirectory> store) {
     to.add("transfers", [transfers = std::move(transfers)](Loop& loop, std::function<void(std::string)> done) {
         transfers->status(loop, [done = std::move(done)](std::vector<TransferStatus> all) {
             JsonText list;
@@ -55,7 +55,7 @@ void report_client(StatusSources& to, std::shared_ptr<Transfers> transfers, std:
     to.add("store", [store = std::move(store)](Loop&, std::function<void(std::string)> done) {
         const Status health = store->health();
         JsonText json;
-        json.put("healthy", health.has_value()).put("used_bytes", store->used_bytes()).put("objects", store->list().size());
+        json.put("healthy", health.has_value()).put("used_bytes", store->used_bytes()).put("objects", store->objects());
         if (!health) json.put("error", health.error().to_string());
         done(json.object());
     });

@@ -10,7 +10,7 @@
 namespace mssl::proxy {
 
 void report_client(StatusSources& to, std::shared_ptr<Transfers> transfers, std::shared_ptr<const SiteTable> sites,
-                   std::shared_ptr<Store> store);
+                   std::shared_ptr<StoreDirectory> store);
 std::string transfer_json(const TransferStatus& status);
 
 }  // namespace mssl::proxy

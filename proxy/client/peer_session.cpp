@@ -139,7 +139,7 @@ Status PeerSession::on_open(const Open& open) {
     Opened& opened = opened_[open.handle];
     opened.object = open.object;
     opened.taker = std::make_shared<Taker>(weak_from_this(), *loop_, transfers_->owner_of(open.object), peer_);
-    transfers_->attach_upload(open.object, opened.taker, open.handle, end, *loop_,
+    transfers_->attach_upload(self_->trust.id(), open.object, opened.taker, open.handle, end, *loop_,
                               [self = weak_from_this(), handle = open.handle,
                                taker = std::weak_ptr(opened.taker)](Result<std::shared_ptr<UploadPlace>> place) {
                                   const auto s = self.lock();

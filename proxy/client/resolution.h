@@ -9,6 +9,7 @@
 namespace mssl::proxy {
 
 struct Resolution {
+    RealmId realm;  // whose signer said all this; ids mean nothing in another
     std::shared_ptr<const SignedManifest> manifest;
     std::shared_ptr<const SignedTicket> ticket;
     std::shared_ptr<const SignedHead> head;

@@ -34,7 +34,7 @@ Result<Resolution> check(const Bytes& body, const Membership& self, const std::s
         return fail(Errc::wrong_object, "the head is of another object");
     if (ticket->body.exchange != Exchange::plain) return fail(Errc::unsupported, "an exchange other than plain");
 
-    Resolution out{std::make_shared<SignedManifest>(std::move(*manifest)), std::make_shared<SignedTicket>(std::move(*ticket)),
+    Resolution out{self.trust.id(), std::make_shared<SignedManifest>(std::move(*manifest)), std::make_shared<SignedTicket>(std::move(*ticket)),
                    std::make_shared<SignedHead>(std::move(*head)), std::move(*signer), std::move(resolved->fields)};
     return out;
 }

@@ -70,14 +70,15 @@ public:
                       std::function<void(Result<std::unique_ptr<TransferReader>>)> done) = 0;
     // The loop that an object's transfer lives in.
     virtual Loop& owner_of(const ObjectId& object) = 0;
-    // A member wants to download this object from here; its ticket was checked. done runs in loop: how to reach the uploads.
-    virtual void attach_upload(const ObjectId& object, std::shared_ptr<UploadTaker> taker, Handle handle, WallTime ticket_end,
-                               Loop& loop, std::function<void(Result<std::shared_ptr<UploadPlace>>)> done) = 0;
+    // A member wants to download this object of this realm from here; its ticket was checked, by a signer of the realm. done runs in
+    // loop: how to reach the uploads.
+    virtual void attach_upload(const RealmId& realm, const ObjectId& object, std::shared_ptr<UploadTaker> taker, Handle handle,
+                               WallTime ticket_end, Loop& loop, std::function<void(Result<std::shared_ptr<UploadPlace>>)> done) = 0;
     virtual void status(Loop& loop, std::function<void(std::vector<TransferStatus>)> done) = 0;
     virtual const BannedPeers& banned() const = 0;
     virtual RateLimit& upload_limit() = 0;
     // peer_port: what is announced to servers; 0 when nothing listens.
-    static std::shared_ptr<Transfers> create(Runtime& runtime, std::shared_ptr<Store> store, const ClientConfig& config,
+    static std::shared_ptr<Transfers> create(Runtime& runtime, std::shared_ptr<StoreDirectory> store, const ClientConfig& config,
                                              std::uint16_t peer_port);
 };
 

@@ -57,7 +57,8 @@ void Transfer::start(std::function<void()> over) {
     housekeeping_.start(kHousekeeping);
 }
 
-bool Transfer::can_join() const {
+bool Transfer::can_join(const Resolution& resolution) const {
+    if (resolution.realm != parts_.self->trust.id() || resolution.manifest->body.object != id()) return false;
     if (state_ == State::failed || state_ == State::closed || dropped_) return false;
     return state_ == State::fetching || fetch_->download().complete();
 }

@@ -39,8 +39,9 @@ public:
     // The owner calls it once, after construction. over: the transfer closed itself; let go of it.
     void start(std::function<void()> over);
 
-    // A new reader can have everything: false when blocks were dropped that only memory held.
-    bool can_join() const;
+    // A new reader can have everything: false when blocks were dropped that only memory held, or when this is about another
+    // object or another realm's.
+    bool can_join(const Resolution& resolution) const;
     ReaderId add_reader(const Resolution& resolution);
     void remove_reader(ReaderId id);
     void position(ReaderId id, std::uint64_t offset);

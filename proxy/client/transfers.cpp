@@ -1,11 +1,18 @@
 // The registry of transfers: one table a loop, each object in its owner loop.
-#include <unordered_map>
+#include <map>
 
 #include "proxy/client/transfer_core.h"
 #include "proxy/core/log.h"
 
 namespace mssl::proxy {
 namespace {
+
+// What a realm calls by some id is another object than what any other realm calls by it.
+struct Key {
+    RealmId realm;
+    ObjectId object;
+    auto operator<=>(const Key&) const = default;
+};
 
 // What one loop owns. Touched in that loop alone.
 struct Table {
@@ -16,8 +23,8 @@ struct Table {
     };
     Loop* loop;
     std::map<Site*, std::shared_ptr<ServerLink>> links;  // shared with the transfers: readers keep those beyond this table
-    std::unordered_map<ObjectId, std::shared_ptr<Transfer>, FixedBytesHash> transfers;
-    std::unordered_map<ObjectId, std::vector<Pending>, FixedBytesHash> opening;
+    std::map<Key, std::shared_ptr<Transfer>> transfers;
+    std::map<Key, std::vector<Pending>> opening;
 };
 
 class ReaderImpl final : public TransferReader {
@@ -52,7 +59,7 @@ private:
 
 class TransfersImpl final : public Transfers, public std::enable_shared_from_this<TransfersImpl> {
 public:
-    TransfersImpl(Runtime& runtime, std::shared_ptr<Store> store, const ClientConfig& config, std::uint16_t peer_port)
+    TransfersImpl(Runtime& runtime, std::shared_ptr<StoreDirectory> store, const ClientConfig& config, std::uint16_t peer_port)
         : runtime_(runtime),
           store_(std::move(store)),
           upload_(config.upload),
@@ -81,13 +88,14 @@ public:
 
     Loop& owner_of(const ObjectId& object) override { return runtime_.loops.owner(object); }
 
-    void attach_upload(const ObjectId& object, std::shared_ptr<UploadTaker> taker, Handle handle, WallTime ticket_end,
-                       Loop& loop, std::function<void(Result<std::shared_ptr<UploadPlace>>)> done) override {
+    void attach_upload(const RealmId& realm, const ObjectId& object, std::shared_ptr<UploadTaker> taker, Handle handle,
+                       WallTime ticket_end, Loop& loop,
+                       std::function<void(Result<std::shared_ptr<UploadPlace>>)> done) override {
         Loop& owner = runtime_.loops.owner(object);
-        owner.post([self = shared_from_this(), object, taker = std::move(taker), handle, ticket_end, &loop, &owner,
+        owner.post([self = shared_from_this(), key = Key{realm, object}, taker = std::move(taker), handle, ticket_end, &loop, &owner,
                     done = std::move(done)] {
             Table& table = self->table(owner);
-            const auto it = table.transfers.find(object);
+            const auto it = table.transfers.find(key);
             if (!self->upload_ || it == table.transfers.end())
                 return loop.post([done] { done(fail(Errc::no_such_object, "not held here")); });
             const std::shared_ptr<Uploads> uploads = it->second->uploads();
@@ -123,57 +131,56 @@ private:
     void join_in_owner(Loop& owner, std::shared_ptr<Site> site, const Resolution& resolution,
                        std::function<void(std::shared_ptr<Transfer>, const Error*)> done) {
         Table& t = table(owner);
-        const ObjectId id = resolution.manifest->body.object;
-        if (const auto it = t.transfers.find(id); it != t.transfers.end() && it->second->can_join())
+        const Key key{resolution.realm, resolution.manifest->body.object};
+        if (const auto it = t.transfers.find(key); it != t.transfers.end() && it->second->can_join(resolution))
             return done(it->second, nullptr);
-        auto& pending = t.opening[id];
+        auto& pending = t.opening[key];
         pending.push_back({resolution, std::move(done)});
         if (pending.size() > 1) return;
         const std::shared_ptr<const Membership> self_member = site->current();
-        if (!self_member) {
-            finish_opening(t, id, nullptr, fail(Errc::not_member, "not enrolled"));
+        if (!self_member || self_member->trust.id() != key.realm) {
+            finish_opening(t, key, nullptr, fail(Errc::not_member, "not enrolled where this was resolved"));
             return;
         }
         // The store touches the disk.
         runtime_.workers.submit(
             owner,
-            [self = shared_from_this(), id, geometry = resolution.manifest->body.geometry()] {
-                if (std::shared_ptr<ObjectFile> found = self->store_->find(id); found && found->geometry() == geometry)
-                    return found;
-                Result<std::shared_ptr<ObjectFile>> created = self->store_->create(id, geometry);
+            [store = store_->of(key.realm), id = key.object, geometry = resolution.manifest->body.geometry()] {
+                if (std::shared_ptr<ObjectFile> found = store->find(id); found && found->geometry() == geometry) return found;
+                Result<std::shared_ptr<ObjectFile>> created = store->create(id, geometry);
                 if (created) return *created;
                 log::warning("not stored; the download goes on in memory",
                              {{"object", id.hex()}, {"error", created.error().to_string()}});
                 return std::shared_ptr<ObjectFile>{};
             },
-            [self = shared_from_this(), &owner, site, self_member, resolution, id](std::shared_ptr<ObjectFile> file) {
+            [self = shared_from_this(), &owner, site, self_member, resolution, key](std::shared_ptr<ObjectFile> file) {
                 Table& table = self->table(owner);
                 auto& link = table.links[site.get()];
                 if (!link) link = std::make_shared<ServerLink>(owner, site, self->peer_port_);
                 Transfer::Parts parts{&owner, &self->runtime_, site,         self_member,
                                       link,   self->banned_,   self->limit_, std::move(file)};
                 auto transfer = std::make_shared<Transfer>(std::move(parts), resolution);
-                self->replace(table, id, transfer);
-                transfer->start([weak = self->weak_from_this(), &owner, id, raw = transfer.get()] {
+                self->replace(table, key, transfer);
+                transfer->start([weak = self->weak_from_this(), &owner, key, raw = transfer.get()] {
                     const auto s = weak.lock();
                     if (!s) return;
                     Table& tb = s->table(owner);
-                    const auto it = tb.transfers.find(id);
+                    const auto it = tb.transfers.find(key);
                     if (it != tb.transfers.end() && it->second.get() == raw) tb.transfers.erase(it);
                 });
-                self->finish_opening(table, id, transfer, {});
+                self->finish_opening(table, key, transfer, {});
             });
     }
 
-    static void replace(Table& table, const ObjectId& id, std::shared_ptr<Transfer> fresh) {
-        std::shared_ptr<Transfer>& place = table.transfers[id];
+    static void replace(Table& table, const Key& key, std::shared_ptr<Transfer> fresh) {
+        std::shared_ptr<Transfer>& place = table.transfers[key];
         // What it replaces may have readers; it lives on in their hands.
         place = std::move(fresh);
     }
 
-    static void finish_opening(Table& table, const ObjectId& id, const std::shared_ptr<Transfer>& transfer,
+    static void finish_opening(Table& table, const Key& key, const std::shared_ptr<Transfer>& transfer,
                                const std::optional<Error>& why) {
-        const auto it = table.opening.find(id);
+        const auto it = table.opening.find(key);
         if (it == table.opening.end()) return;
         std::vector<Table::Pending> pending = std::move(it->second);
         table.opening.erase(it);
@@ -181,7 +188,7 @@ private:
     }
 
     Runtime& runtime_;
-    std::shared_ptr<Store> store_;
+    std::shared_ptr<StoreDirectory> store_;
     bool upload_;
     std::uint16_t peer_port_;
     std::shared_ptr<RateLimit> limit_;
@@ -191,7 +198,7 @@ private:
 
 }  // namespace
 
-std::shared_ptr<Transfers> Transfers::create(Runtime& runtime, std::shared_ptr<Store> store, const ClientConfig& config,
+std::shared_ptr<Transfers> Transfers::create(Runtime& runtime, std::shared_ptr<StoreDirectory> store, const ClientConfig& config,
                                              std::uint16_t peer_port) {
     return std::make_shared<TransfersImpl>(runtime, std::move(store), config, peer_port);
 }

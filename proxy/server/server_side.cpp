@@ -111,7 +111,7 @@ Status ServerSide::Impl::open(std::shared_ptr<const Config> c) {
     Result<std::shared_ptr<Realm>> opened = Realm::open(server.state, times.wall());
     if (!opened) return opened.error();
     realm.emplace(*std::move(opened));
-    spool = Store::open(server.state + "/spool", server.spool_max, runtime.workers, runtime.buffers);
+    spool = Store::open(server.state + "/spool", realm->get()->trust().id(), server.spool_max, runtime.workers, runtime.buffers);
     if (Status s = spool->health(); !s) log::warning("no spool: blocks are read from origins again", {{"why", s.error().to_string()}});
     pools = std::make_shared<OriginPools>(runtime);
     Result<std::shared_ptr<Enrolment>> enrol = Enrolment::open(server, *realm);

@@ -80,7 +80,9 @@ Status LocalObject::read_map(int fd) {
 Status LocalObject::create_on_disk() {
     if (Status s = make_directories(directory_, 0700); !s) return s;
     if (Status s = write_file_durably(directory_ + "/map", encode_map_header(header_), 0600); !s) return s;
-    return sync_directory(directory_.substr(0, directory_.rfind('/')));
+    const std::string realm = directory_.substr(0, directory_.rfind('/'));
+    if (Status s = sync_directory(realm); !s) return s;
+    return sync_directory(realm.substr(0, realm.rfind('/')));
 }
 
 Result<LocalObject::FilesPtr> LocalObject::files() {

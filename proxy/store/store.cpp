@@ -8,10 +8,10 @@
 #include <algorithm>
 #include <condition_variable>
 #include <filesystem>
+#include <map>
 #include <mutex>
+#include <set>
 #include <thread>
-#include <unordered_map>
-#include <unordered_set>
 
 #include "protocol/bytes.h"
 #include "proxy/core/files.h"
@@ -29,10 +29,11 @@ constexpr std::chrono::seconds kFlushInterval(1);
 // A directory on its way out; whatever is found under such a name at start is removed.
 constexpr std::string_view kGonePrefix = ".gone-";
 
-std::optional<ObjectId> id_of(const std::string& name) {
+template <class Id>
+std::optional<Id> id_of(const std::string& name) {
     const Result<Bytes> bytes = from_hex(name);
-    if (!bytes || bytes->size() != ObjectId::size) return std::nullopt;
-    const ObjectId id = ObjectId::from(*bytes);
+    if (!bytes || bytes->size() != Id::size) return std::nullopt;
+    const Id id = Id::from(*bytes);
     return id.hex() == name ? std::optional(id) : std::nullopt;
 }
 
@@ -42,18 +43,26 @@ struct timespec age_of(const std::string& directory) {
     return st.st_mtim;
 }
 
-class LocalStore final : public Store, public SpaceKeeper, public std::enable_shared_from_this<LocalStore> {
+class LocalStore final : public StoreDirectory, public SpaceKeeper, public std::enable_shared_from_this<LocalStore> {
 public:
     LocalStore(std::string directory, std::uint64_t max_bytes, Workers& workers, BufferPool& buffers)
-        : directory_(std::move(directory)), objects_directory_(directory_ + "/objects"), workers_(workers), buffers_(buffers),
+        : directory_(std::move(directory)), realms_directory_(directory_ + "/realms"), workers_(workers), buffers_(buffers),
           max_bytes_(max_bytes) {}
     ~LocalStore() override;
     void start();
 
-    std::shared_ptr<ObjectFile> find(const ObjectId& id) override;
-    Result<std::shared_ptr<ObjectFile>> create(const ObjectId& id, Geometry geometry) override;
-    std::vector<ObjectId> list() const override;
-    void remove(const ObjectId& id) override;
+    struct Key {
+        RealmId realm;
+        ObjectId id;
+        auto operator<=>(const Key&) const = default;
+    };
+    std::shared_ptr<ObjectFile> find(const Key& key);
+    Result<std::shared_ptr<ObjectFile>> create(const Key& key, Geometry geometry);
+    std::vector<ObjectId> list(const RealmId& realm) const;
+    void remove(const Key& key);
+
+    std::shared_ptr<Store> of(const RealmId& realm) override;
+    std::size_t objects() const override;
     std::uint64_t used_bytes() const override;
     void set_max_bytes(std::uint64_t bytes) override;
     Status health() const override;
@@ -71,13 +80,14 @@ private:
 
     Status take_directory();
     void load_all();
-    void move_aside(const std::string& name);
-    std::string directory_of(const ObjectId& id) const { return objects_directory_ + "/" + id.hex(); }
+    void drop_unscoped();
+    void move_aside(const std::string& from);
+    std::string directory_of(const Key& key) const { return realms_directory_ + "/" + key.realm.hex() + "/" + key.id.hex(); }
     void remove_from_disk(const std::shared_ptr<LocalObject>& object);
     void tend();
 
     const std::string directory_;
-    const std::string objects_directory_;
+    const std::string realms_directory_;
     Workers& workers_;
     BufferPool& buffers_;
     std::atomic<std::uint64_t> max_bytes_;
@@ -86,13 +96,13 @@ private:
     mutable std::mutex mutex_;
     Fd lock_;
     Status health_;
-    std::unordered_map<ObjectId, Entry, FixedBytesHash> objects_;
-    std::unordered_set<ObjectId, FixedBytesHash> going_;  // being removed: their directory is not free yet
+    std::map<Key, Entry> objects_;
+    std::set<std::string> going_;  // directories that are being removed
     std::uint64_t clock_ = 0;
 
     std::mutex tend_mutex_;
     std::condition_variable tend_wake_;
-    std::unordered_map<ObjectId, std::weak_ptr<LocalObject>, FixedBytesHash> attended_;
+    std::map<std::string, std::weak_ptr<LocalObject>> attended_;  // by directory
     bool stopping_ = false;
     std::thread tender_;
 };
@@ -100,7 +110,7 @@ private:
 // ── Opening and closing ──
 
 Status LocalStore::take_directory() {
-    if (Status s = make_directories(objects_directory_, 0700); !s) return s;
+    if (Status s = make_directories(realms_directory_, 0700); !s) return s;
     Result<Fd> lock = open_file(directory_ + "/lock", O_RDWR | O_CREAT);
     if (!lock) return lock.error();
     // Two programs would evict each other's objects and vouch for each other's writes.
@@ -118,41 +128,55 @@ void LocalStore::start() {
 
 void LocalStore::load_all() {
     struct Found {
-        std::string name;
-        ObjectId id;
+        Key key;
         struct timespec age;
     };
     std::vector<Found> found;
     std::error_code ignored;
-    for (const auto& entry : fs::directory_iterator(objects_directory_, ignored)) {
-        const std::string name = entry.path().filename().string();
-        if (name.starts_with(kGonePrefix)) remove_tree(entry.path().string());
-        else if (const std::optional<ObjectId> id = id_of(name)) found.push_back({name, *id, age_of(entry.path().string())});
+    drop_unscoped();
+    for (const auto& realm_entry : fs::directory_iterator(realms_directory_, ignored)) {
+        const std::optional<RealmId> realm = id_of<RealmId>(realm_entry.path().filename().string());
+        if (!realm) continue;
+        for (const auto& entry : fs::directory_iterator(realm_entry.path(), ignored)) {
+            const std::string name = entry.path().filename().string();
+            if (name.starts_with(kGonePrefix)) remove_tree(entry.path().string());
+            else if (const auto id = id_of<ObjectId>(name)) found.push_back({{*realm, *id}, age_of(entry.path().string())});
+        }
     }
     std::ranges::sort(found, {}, [](const Found& f) { return std::pair(f.age.tv_sec, f.age.tv_nsec); });
     for (const Found& f : found) {
         Result<std::shared_ptr<LocalObject>> object =
-            LocalObject::load(directory_of(f.id), f.id, max_bytes_, workers_, buffers_, weak_from_this());
+            LocalObject::load(directory_of(f.key), f.key.id, max_bytes_, workers_, buffers_, weak_from_this());
         if (object) {
             used_bytes_ += static_cast<std::int64_t>((*object)->allocated());
-            objects_[f.id] = {std::move(*object), ++clock_};
+            objects_[f.key] = {std::move(*object), ++clock_};
         } else if (object.code() == Errc::unsupported) {
-            move_aside(f.name);
+            move_aside(directory_of(f.key));
         } else {
             // Nothing in it can be vouched for: an unfinished creation, or rot in the header.
-            log::info("object dropped from the store", {{"object", f.name}, {"why", object.error().to_string()}});
-            if (object.code() != Errc::io) remove_tree(directory_of(f.id));
+            log::info("object dropped from the store", {{"object", f.key.id.hex()}, {"why", object.error().to_string()}});
+            if (object.code() != Errc::io) remove_tree(directory_of(f.key));
         }
     }
 }
 
-void LocalStore::move_aside(const std::string& name) {
+// What versions before this one kept by object ids alone: of which realm it is cannot be told, and another's must not be believed.
+void LocalStore::drop_unscoped() {
+    const std::string old = directory_ + "/objects";
+    std::error_code error;
+    if (!fs::exists(fs::symlink_status(old, error))) return;
+    log::warning("objects that were kept without their realm are removed", {{"directory", old}});
+    remove_tree(old);
+}
+
+void LocalStore::move_aside(const std::string& from) {
+    const std::string name = fs::path(from).filename().string();
     const std::string aside = directory_ + "/moved-aside";
     std::error_code error;
     fs::create_directory(aside, error);
     std::string to = aside + "/" + name;
     for (int n = 1; fs::exists(fs::symlink_status(to, error)); ++n) to = aside + "/" + name + "." + std::to_string(n);
-    fs::rename(objects_directory_ + "/" + name, to, error);
+    fs::rename(from, to, error);
     log::warning("object of another version moved aside", {{"to", to}, {"failed", static_cast<bool>(error)}});
 }
 
@@ -170,11 +194,11 @@ LocalStore::~LocalStore() {
 
 // ── The table ──
 
-std::shared_ptr<ObjectFile> LocalStore::find(const ObjectId& id) {
+std::shared_ptr<ObjectFile> LocalStore::find(const Key& key) {
     std::shared_ptr<LocalObject> object;
     {
         const std::scoped_lock lock(mutex_);
-        const auto it = objects_.find(id);
+        const auto it = objects_.find(key);
         if (it == objects_.end()) return nullptr;
         it->second.used = ++clock_;
         object = it->second.object;
@@ -183,32 +207,38 @@ std::shared_ptr<ObjectFile> LocalStore::find(const ObjectId& id) {
     return object;
 }
 
-Result<std::shared_ptr<ObjectFile>> LocalStore::create(const ObjectId& id, Geometry geometry) {
+Result<std::shared_ptr<ObjectFile>> LocalStore::create(const Key& key, Geometry geometry) {
     if (geometry.length() > max_bytes_) return fail(Errc::no_space, "object larger than the store");
     std::shared_ptr<LocalObject> object;
     {
         const std::scoped_lock lock(mutex_);
         if (!health_) return health_.error();
-        if (const auto it = objects_.find(id); it != objects_.end()) {
+        if (const auto it = objects_.find(key); it != objects_.end()) {
             if (!(it->second.object->geometry() == geometry)) return fail(Errc::wrong_object, "same id, another geometry");
             it->second.used = ++clock_;
             it->second.object->resume_writing();
             return std::shared_ptr<ObjectFile>(it->second.object);
         }
-        if (going_.contains(id)) return fail(Errc::busy, "object is being removed");
-        object = std::make_shared<LocalObject>(directory_of(id), MapHeader{id, geometry}, workers_, buffers_, weak_from_this());
-        objects_[id] = {object, ++clock_};
+        const std::string directory = directory_of(key);
+        if (going_.contains(directory)) return fail(Errc::busy, "object is being removed");
+        object = std::make_shared<LocalObject>(directory, MapHeader{key.id, geometry}, workers_, buffers_, weak_from_this());
+        objects_[key] = {object, ++clock_};
     }
     object->mark_used();
     return std::shared_ptr<ObjectFile>(std::move(object));
 }
 
-std::vector<ObjectId> LocalStore::list() const {
+std::vector<ObjectId> LocalStore::list(const RealmId& realm) const {
     const std::scoped_lock lock(mutex_);
     std::vector<ObjectId> out;
-    out.reserve(objects_.size());
-    for (const auto& [id, entry] : objects_) out.push_back(id);
+    for (auto it = objects_.lower_bound({realm, {}}); it != objects_.end() && it->first.realm == realm; ++it)
+        out.push_back(it->first.id);
     return out;
+}
+
+std::size_t LocalStore::objects() const {
+    const std::scoped_lock lock(mutex_);
+    return objects_.size();
 }
 
 std::uint64_t LocalStore::used_bytes() const {
@@ -251,35 +281,36 @@ bool LocalStore::evict_one() {
         }
         if (oldest == objects_.end()) return false;
         victim = std::move(oldest->second.object);
-        going_.insert(victim->id());
+        going_.insert(victim->directory());
         objects_.erase(oldest);
     }
     remove_from_disk(victim);
     return true;
 }
 
-void LocalStore::remove(const ObjectId& id) {
+void LocalStore::remove(const Key& key) {
     std::shared_ptr<LocalObject> object;
     {
         const std::scoped_lock lock(mutex_);
-        const auto it = objects_.find(id);
+        const auto it = objects_.find(key);
         if (it == objects_.end()) return;
         object = std::move(it->second.object);
         objects_.erase(it);
-        going_.insert(id);
+        going_.insert(object->directory());
     }
     workers_.submit([self = shared_from_this(), object = std::move(object)] { self->remove_from_disk(object); });
 }
 
 void LocalStore::remove_from_disk(const std::shared_ptr<LocalObject>& object) {
     object->mark_removed();
-    const std::string gone = objects_directory_ + "/" + std::string(kGonePrefix) + object->id().hex();
+    const fs::path here(object->directory());
+    const std::string gone = (here.parent_path() / (std::string(kGonePrefix) + here.filename().string())).string();
     std::error_code error;
     fs::rename(object->directory(), gone, error);  // at once out of the way of a restart
     remove_tree(error ? object->directory() : gone);
     used_bytes_ -= static_cast<std::int64_t>(object->allocated());
     const std::scoped_lock lock(mutex_);
-    going_.erase(object->id());
+    going_.erase(object->directory());
 }
 
 // ── Once a second ──
@@ -287,7 +318,7 @@ void LocalStore::remove_from_disk(const std::shared_ptr<LocalObject>& object) {
 void LocalStore::attend(const std::shared_ptr<LocalObject>& object) {
     {
         const std::scoped_lock lock(tend_mutex_);
-        attended_[object->id()] = object;
+        attended_[object->directory()] = object;
     }
     tend_wake_.notify_one();
 }
@@ -309,17 +340,44 @@ void LocalStore::tend() {
             if (object->has_files()) again.push_back(std::move(object));
         }
         lock.lock();
-        for (const auto& object : again) attended_.try_emplace(object->id(), object);
+        for (const auto& object : again) attended_.try_emplace(object->directory(), object);
         lock.unlock();
         again.clear();  // never the last reference under the lock
         lock.lock();
     }
 }
 
+// ── One realm's part ──
+
+class RealmStore final : public Store {
+public:
+    RealmStore(std::shared_ptr<LocalStore> all, const RealmId& realm) : all_(std::move(all)), realm_(realm) {}
+    std::shared_ptr<ObjectFile> find(const ObjectId& id) override { return all_->find({realm_, id}); }
+    Result<std::shared_ptr<ObjectFile>> create(const ObjectId& id, Geometry geometry) override {
+        return all_->create({realm_, id}, geometry);
+    }
+    std::vector<ObjectId> list() const override { return all_->list(realm_); }
+    void remove(const ObjectId& id) override { all_->remove({realm_, id}); }
+    std::uint64_t used_bytes() const override { return all_->used_bytes(); }
+    void set_max_bytes(std::uint64_t bytes) override { all_->set_max_bytes(bytes); }
+    Status health() const override { return all_->health(); }
+
+private:
+    const std::shared_ptr<LocalStore> all_;
+    const RealmId realm_;
+};
+
+std::shared_ptr<Store> LocalStore::of(const RealmId& realm) { return std::make_shared<RealmStore>(shared_from_this(), realm); }
+
 }  // namespace
 
-std::shared_ptr<Store> Store::open(const std::string& directory, std::uint64_t max_bytes, Workers& workers,
+std::shared_ptr<Store> Store::open(const std::string& directory, const RealmId& realm, std::uint64_t max_bytes, Workers& workers,
                                    BufferPool& buffers) {
+    return StoreDirectory::open(directory, max_bytes, workers, buffers)->of(realm);
+}
+
+std::shared_ptr<StoreDirectory> StoreDirectory::open(const std::string& directory, std::uint64_t max_bytes, Workers& workers,
+                                                     BufferPool& buffers) {
     auto store = std::make_shared<LocalStore>(directory, max_bytes, workers, buffers);
     store->start();
     return store;

@@ -1,10 +1,13 @@
 // The local store (DESIGN 10): a sparse file an object, the map of verified blocks, and their nodes. Immutable once complete,
 // LRU to a size limit, survives kill -9: what the map does not vouch for counts as missing (and is fetched or hashed again).
 //
-//   objects/<id>/data      sparse, pwrite/pread only (never mmapped: somebody may truncate it)
-//   objects/<id>/map       format version, geometry, and for each verified block its node (the tree above follows);
-//                          written after the data it vouches for is durable
-//   objects/<id>/meta      manifest DER and newest head DER, so that a restart can resume
+//   realms/<realm>/<id>/data   sparse, pwrite/pread only (never mmapped: somebody may truncate it)
+//   realms/<realm>/<id>/map    format version, geometry, and for each verified block its node (the tree above follows);
+//                              written after the data it vouches for is durable
+//   realms/<realm>/<id>/meta   manifest DER and newest head DER, so that a restart can resume
+//
+// An id means something in its realm alone: who runs another may call anything by it (invariants 1 and 4). So nothing is found
+// without saying in which.
 //
 // An unknown format version is moved to moved-aside/, never deleted.
 //
@@ -53,23 +56,38 @@ public:
     virtual void sync(Loop& loop, std::function<void(Status)> done) = 0;
 };
 
+// The objects of one realm.
 class Store {
 public:
     virtual ~Store() = default;
-    // Opens the directory, reads all maps, starts eviction. read-only or broken directory: a Store whose create() fails with
-    // io/no_space — the daemon goes on without (never worse than without us).
-    static std::shared_ptr<Store> open(const std::string& directory, std::uint64_t max_bytes, Workers& workers,
-                                       BufferPool& buffers);
+    // A directory with no other realm's in it.
+    static std::shared_ptr<Store> open(const std::string& directory, const RealmId& realm, std::uint64_t max_bytes,
+                                       Workers& workers, BufferPool& buffers);
     // Finds, or nothing. Marks it used.
     virtual std::shared_ptr<ObjectFile> find(const ObjectId& id) = 0;
     // The object of this id, or a new one. Where its writes have stopped they are tried again.
     virtual Result<std::shared_ptr<ObjectFile>> create(const ObjectId& id, Geometry geometry) = 0;
-    // Of all objects, for announcing after a restart and for status.
     virtual std::vector<ObjectId> list() const = 0;
     virtual void remove(const ObjectId& id) = 0;
+    // Of the directory, whoever's it is.
     virtual std::uint64_t used_bytes() const = 0;
     virtual void set_max_bytes(std::uint64_t bytes) = 0;  // reload
     virtual Status health() const = 0;                    // why create() fails, for status
+};
+
+// A directory with the objects of any number of realms, under one limit.
+class StoreDirectory {
+public:
+    virtual ~StoreDirectory() = default;
+    // Opens the directory, reads all maps, starts eviction. read-only or broken directory: Stores whose create() fails with
+    // io/no_space — the daemon goes on without (never worse than without us).
+    static std::shared_ptr<StoreDirectory> open(const std::string& directory, std::uint64_t max_bytes, Workers& workers,
+                                                BufferPool& buffers);
+    virtual std::shared_ptr<Store> of(const RealmId& realm) = 0;
+    virtual std::size_t objects() const = 0;
+    virtual std::uint64_t used_bytes() const = 0;
+    virtual void set_max_bytes(std::uint64_t bytes) = 0;
+    virtual Status health() const = 0;
 };
 
 }  // namespace mssl::proxy

@@ -188,7 +188,7 @@ public:
         if (!listener) return listener.error();
         listener_ = std::move(*listener);
         listener_->start();
-        store_ = Store::open(config_.state + "/store", config_.store_max, runtime_.workers, runtime_.buffers);
+        store_ = StoreDirectory::open(config_.state + "/store", config_.store_max, runtime_.workers, runtime_.buffers);
         transfers_ = Transfers::create(runtime_, store_, config_, config_.peer_listen->port());
         RequestHead head;
         head.method = "GET";
@@ -247,7 +247,7 @@ private:
     HttpPool pool_;
     std::shared_ptr<Site> site_;
     std::unique_ptr<Listener> listener_;
-    std::shared_ptr<Store> store_;
+    std::shared_ptr<StoreDirectory> store_;
     std::shared_ptr<Transfers> transfers_;
     std::unique_ptr<Resolver> resolver_;
     std::unique_ptr<TransferReader> reader_;

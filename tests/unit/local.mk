@@ -10,6 +10,7 @@ tests_unit_unit_tests_SOURCES = \
 	tests/unit/frame_samples.h \
 	tests/unit/hosting_fixture.h \
 	tests/unit/loop_thread.h \
+	tests/unit/member_fixture.h \
 	tests/unit/naive_merkle.h \
 	tests/unit/stream_fixture.h \
 	tests/unit/test_bitmap.cpp \
@@ -53,6 +54,7 @@ tests_unit_unit_tests_SOURCES = \
 	tests/unit/test_stream.cpp \
 	tests/unit/test_tickets.cpp \
 	tests/unit/test_tls.cpp \
+	tests/unit/test_transfers.cpp \
 	tests/unit/test_tree_builder.cpp \
 	tests/unit/test_upload.cpp \
 	tests/unit/test_vectors.cpp \

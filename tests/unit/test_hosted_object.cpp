@@ -309,7 +309,7 @@ Test(hosted_object, reads_a_block_once_for_all_who_wait_for_it) {
 
 Test(hosted_object, gives_from_its_spool_what_left_the_memory) {
     Hosts h(6 * kBlock + 1);
-    const auto spool = Store::open(h.directory.path + "/spool", std::uint64_t{1} << 30, h.engine.workers, h.engine.buffers);
+    const auto spool = Store::open(h.directory.path + "/spool", h.realm->trust().id(), std::uint64_t{1} << 30, h.engine.workers, h.engine.buffers);
     {
         const auto o = h.fresh(spool);
         h.append(*o, 0, 7);
@@ -337,7 +337,7 @@ Test(hosted_object, gives_from_its_spool_what_left_the_memory) {
 
 Test(hosted_object, does_not_believe_a_spool_with_other_nodes) {
     Hosts h(2 * kBlock);
-    const auto spool = Store::open(h.directory.path + "/spool", std::uint64_t{1} << 30, h.engine.workers, h.engine.buffers);
+    const auto spool = Store::open(h.directory.path + "/spool", h.realm->trust().id(), std::uint64_t{1} << 30, h.engine.workers, h.engine.buffers);
     Loop& loop = h.engine.loops.at(0);
     const auto planted = spool->create(h.manifest.object, h.geometry).value();
     const Geometry other(std::uint64_t{2} * kBlock, kMinBlockBytes);

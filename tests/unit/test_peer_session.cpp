@@ -10,6 +10,7 @@
 #include "proxy/core/log.h"
 #include "proxy/core/wire.h"
 #include "tests/unit/hosting_fixture.h"
+#include "tests/unit/member_fixture.h"
 
 using namespace mssl;
 using namespace mssl::proxy;
@@ -27,15 +28,6 @@ struct Other {
     std::shared_ptr<Realm> realm = Realm::open(directory.path, wall_now()).value();
 };
 
-struct Identity {
-    explicit Identity(const Realm& realm)
-        : certificate(realm.enrol(key->public_key(), wall_now(), 7).value()), signer(realm.signer()) {}
-    std::shared_ptr<const KeyPair> key = std::make_shared<const KeyPair>(KeyPair::generate().value());
-    Certificate certificate, signer;
-    MemberId id() const { return member_id_of(key->public_key()); }
-    MemberCredentials credentials() const { return {certificate, signer, key.get()}; }
-};
-
 // One object, all of it here, served from memory as a transfer would.
 class OneObject final : public Transfers {
 public:
@@ -51,9 +43,10 @@ public:
     }
     void join(std::shared_ptr<Site>, Resolution, Loop&, std::function<void(Result<std::unique_ptr<TransferReader>>)>) override {}
     Loop& owner_of(const ObjectId&) override { return *loop_; }
-    void attach_upload(const ObjectId& object, std::shared_ptr<UploadTaker> taker, Handle handle, WallTime ticket_end, Loop& loop,
-                       std::function<void(Result<std::shared_ptr<UploadPlace>>)> done) override {
+    void attach_upload(const RealmId& realm, const ObjectId& object, std::shared_ptr<UploadTaker> taker, Handle handle,
+                       WallTime ticket_end, Loop& loop, std::function<void(Result<std::shared_ptr<UploadPlace>>)> done) override {
         ++attached;
+        asked_in = realm;
         if (object != object_) return loop.post([done] { done(fail(Errc::no_such_object, "not here")); });
         auto place = std::make_shared<UploadPlace>(*loop_, uploads_, uploads_->attach(std::move(taker), handle, ticket_end));
         if (slow) return held.push_back([&loop, done, place] { loop.post([done, place] { done(place); }); });
@@ -64,6 +57,7 @@ public:
     RateLimit& upload_limit() override { return limit_; }
 
     BannedPeers ban_list;
+    RealmId asked_in;       // of the last of them
     unsigned attached = 0;  // tickets that passed
     bool slow = false;      // the object's loop has much to do: answers wait in held
     std::vector<std::function<void()>> held;
@@ -82,27 +76,6 @@ private:
     RateLimit limit_{0};
     std::shared_ptr<Uploads> uploads_;
 };
-
-class EnrolledSite final : public Site {
-public:
-    explicit EnrolledSite(std::shared_ptr<const Membership> m) : membership_(std::move(m)) {}
-    const SiteConfig& config() const override { return config_; }
-    void membership(Loop&, std::function<void(Result<std::shared_ptr<const Membership>>)>) override {}
-    std::shared_ptr<const Membership> current() const override { return membership_; }
-    void addresses(Loop&, std::function<void(Result<std::vector<Address>>)>) override {}
-    std::string server_name() const override { return "localhost"; }
-
-private:
-    SiteConfig config_;
-    std::shared_ptr<const Membership> membership_;
-};
-
-std::shared_ptr<const Membership> membership_of(const Realm& realm, const Identity& who) {
-    const MemberCredentials shown = who.credentials();
-    return std::make_shared<const Membership>(Membership{realm.trust(), who.certificate, who.signer, who.key, who.id(), nullptr,
-                                                         std::shared_ptr<SSL_CTX>(make_peer_context(shown, false).value()),
-                                                         std::shared_ptr<SSL_CTX>(make_peer_context(shown, true).value())});
-}
 
 // A downloader, good or bad. Lives in loop 0; asked through Here::in().
 class Guest final : public WireHandler {
@@ -277,6 +250,7 @@ Test(peer_session, serves_every_block_to_who_shows_a_ticket) {
     cr_assert_eq(h.answer(g, h.open(h.ticket())), Errc::ok);
     cr_assert(h.in([&] { return g.last<HeadFrame>() != nullptr; }), "the head comes with OPENED");
     for (std::uint32_t i = 0; i < kBlocks; ++i) cr_assert_eq(h.fetch(g, 1, i), Errc::ok);
+    cr_assert(h.in([&] { return h.object->asked_in == h.membership->trust.id(); }), "looked for where the ticket is good");
 }
 
 Test(peer_session, refuses_an_expired_ticket) {

@@ -22,6 +22,11 @@ namespace fs = std::filesystem;
 
 namespace {
 
+const RealmId kRealm = [] {
+    RealmId id;
+    id.bytes.fill(0xaa);
+    return id;
+}();
 constexpr std::uint64_t kPlenty = std::uint64_t{1} << 30;
 
 struct TemporaryDirectory {
@@ -56,9 +61,10 @@ struct House {
     LoopThread io;
     Workers workers{3};
     BufferPool buffers{64u << 20};
+    std::shared_ptr<StoreDirectory> directory;
     std::shared_ptr<Store> store;
-    explicit House(const std::string& directory, std::uint64_t max = kPlenty)
-        : store(Store::open(directory, max, workers, buffers)) {}
+    explicit House(const std::string& path, std::uint64_t max = kPlenty)
+        : directory(StoreDirectory::open(path, max, workers, buffers)), store(directory->of(kRealm)) {}
 
     Status write(const std::shared_ptr<ObjectFile>& o, std::uint8_t seed, std::uint32_t block) {
         const BlockIndex b{block};
@@ -93,8 +99,10 @@ struct House {
     }
 };
 
+std::string realm_path(const TemporaryDirectory& d) { return d.path + "/realms/" + kRealm.hex(); }
+
 std::string object_path(const TemporaryDirectory& d, std::uint8_t n, const char* file) {
-    return d.path + "/objects/" + id_of(n).hex() + "/" + file;
+    return realm_path(d) + "/" + id_of(n).hex() + "/" + file;
 }
 
 void flip(const std::string& path, std::uint64_t offset) {
@@ -173,6 +181,43 @@ Test(store, the_same_id_is_the_same_object_and_never_another_geometry) {
     cr_assert_eq(h.store->create(id_of(2), Geometry(kPlenty + 1, 262144)).code(), Errc::no_space);
 }
 
+Test(store, the_same_id_in_another_realm_is_another_object) {
+    TemporaryDirectory d;
+    RealmId elsewhere;
+    elsewhere.bytes.fill(0xbb);
+    {
+        House h(d.path);
+        h.full(1, kFour);
+        const auto other = h.directory->of(elsewhere);
+        cr_assert(other->find(id_of(1)) == nullptr);
+        cr_assert(other->list().empty());
+        auto o = other->create(id_of(1), Geometry(2 * 65536, 65536)).value();  // of another size even
+        for (std::uint32_t b = 0; b < 2; ++b) cr_assert(h.write(o, 9, b).has_value());
+        cr_assert(h.sync(o).has_value());
+        cr_assert_eq(h.directory->objects(), 2u);
+    }
+    House h(d.path);
+    const auto other = h.directory->of(elsewhere);
+    cr_assert_eq(h.check(h.store->find(id_of(1)), 1, 0), Errc::ok);
+    cr_assert_eq(h.check(other->find(id_of(1)), 9, 0), Errc::ok);
+    other->remove(id_of(1));
+    cr_assert(other->find(id_of(1)) == nullptr);
+    cr_assert_eq(h.check(h.store->find(id_of(1)), 1, 1), Errc::ok);
+}
+
+Test(store, what_was_kept_without_its_realm_is_gone) {
+    TemporaryDirectory d;
+    { House(d.path).full(1, kFour); }
+    fs::create_directory(d.path + "/objects");
+    fs::rename(realm_path(d) + "/" + id_of(1).hex(), d.path + "/objects/" + id_of(1).hex());
+    House h(d.path);
+    cr_assert(h.store->health().has_value());
+    cr_assert(h.store->find(id_of(1)) == nullptr);
+    cr_assert_eq(h.store->used_bytes(), 0u);
+    cr_assert_not(fs::exists(d.path + "/objects"));
+    cr_assert(h.full(1, kFour)->have().all());
+}
+
 Test(store, a_flipped_bit_in_the_data_costs_that_block_for_good) {
     TemporaryDirectory d;
     { House(d.path).full(1, kFour); }
@@ -217,7 +262,7 @@ Test(store, a_damaged_header_costs_the_object_and_another_version_is_moved_aside
         cr_assert(h.store->health().has_value());
         // Magic and version are the first twelve bytes.
         cr_assert_eq(fs::exists(d.path + "/moved-aside/" + id_of(1).hex() + "/data"), offset < 12, "offset %lu", offset);
-        cr_assert_not(fs::exists(d.path + "/objects/" + id_of(1).hex()));
+        cr_assert_not(fs::exists(realm_path(d) + "/" + id_of(1).hex()));
         cr_assert(h.full(1, kFour)->have().all());
     }
 }
@@ -274,15 +319,15 @@ Test(store, truncated_maps_of_every_length_are_survived) {
 Test(store, strangers_in_the_directory_do_no_harm) {
     TemporaryDirectory d;
     { House(d.path).full(1, kFour); }
-    fs::create_directory(d.path + "/objects/nonsense");
-    std::ofstream(d.path + "/objects/" + id_of(2).hex()) << "a file";
-    fs::create_directory(d.path + "/objects/" + id_of(3).hex());
-    fs::copy(d.path + "/objects/" + id_of(1).hex(), d.path + "/objects/" + id_of(4).hex());
-    fs::create_directory(d.path + "/objects/.gone-x");
+    fs::create_directory(realm_path(d) + "/nonsense");
+    std::ofstream(realm_path(d) + "/" + id_of(2).hex()) << "a file";
+    fs::create_directory(realm_path(d) + "/" + id_of(3).hex());
+    fs::copy(realm_path(d) + "/" + id_of(1).hex(), realm_path(d) + "/" + id_of(4).hex());
+    fs::create_directory(realm_path(d) + "/.gone-x");
     House h(d.path);
     cr_assert_eq(h.store->list().size(), 1u);
-    cr_assert(fs::exists(d.path + "/objects/nonsense"));
-    cr_assert_not(fs::exists(d.path + "/objects/.gone-x"));
+    cr_assert(fs::exists(realm_path(d) + "/nonsense"));
+    cr_assert_not(fs::exists(realm_path(d) + "/.gone-x"));
 }
 
 Test(store, evicts_whole_objects_that_nobody_uses_oldest_first) {
@@ -298,7 +343,7 @@ Test(store, evicts_whole_objects_that_nobody_uses_oldest_first) {
         cr_assert(h.store->find(id_of(2)) == nullptr);
         cr_assert(h.store->find(id_of(1)) != nullptr);
         cr_assert(h.store->find(id_of(3)) != nullptr);
-        cr_assert_not(fs::exists(d.path + "/objects/" + id_of(2).hex()));
+        cr_assert_not(fs::exists(realm_path(d) + "/" + id_of(2).hex()));
         cr_assert(h.sync(fourth).has_value());
         cr_assert(h.sync(first).has_value());
     }

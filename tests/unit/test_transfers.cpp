@@ -1,0 +1,229 @@
+// The registry of transfers: one object, one transfer, for however many readers; and an object is one of its realm.
+#include <criterion/criterion.h>
+
+#include "proxy/client/transfer.h"
+#include "proxy/core/log.h"
+#include "tests/unit/hosting_fixture.h"
+#include "tests/unit/member_fixture.h"
+
+using namespace mssl;
+using namespace mssl::proxy;
+using namespace mssl::proxy::test;
+
+namespace {
+
+constexpr std::uint32_t kBlocks = 4;
+
+// A realm, this host as its member, and what its server says of an object: the id is what it likes to call it.
+struct Somewhere {
+    explicit Somewhere(std::uint8_t c) : colour(c) {}
+    // Its own content under the same id: the fixture's, or that with every byte changed.
+    BlockData block(const Geometry& g, BlockIndex b) const {
+        const std::uint32_t n = g.block_length(b);
+        std::shared_ptr<std::uint8_t[]> out(new std::uint8_t[n]);
+        const BlockData from = content(g, b);
+        for (std::uint32_t i = 0; i < n; ++i) out[i] = from[i] ^ colour;
+        return out;
+    }
+    Hash node(const Geometry& g, BlockIndex b) const { return hash_block({block(g, b).get(), g.block_length(b)}); }
+    Resolution resolution(const ObjectId& object, const Geometry& g) const {
+        const std::int64_t now = wall_now().unix_seconds;
+        Manifest m;
+        m.object = object;
+        m.url = "http://files.example.org:80/pool/a.iso";
+        m.validator.etag = "\"1\"";
+        m.length = g.length();
+        m.block_bytes = g.block_bytes();
+        m.not_before = {now};
+        m.not_after = {now + 86400};
+        Ticket t;
+        t.grant.bytes.fill(7);
+        t.member = self.id();
+        t.object = object;
+        t.not_before = {now};
+        t.not_after = {now + 600};
+        Head h;
+        h.object = object;
+        h.length = g.length();
+        h.block_bytes = g.block_bytes();
+        h.leaves = g.leaf_count();
+        h.final_head = true;
+        MerkleTree tree;
+        for (std::uint32_t i = 0; i < g.block_count(); ++i) tree.append(node(g, BlockIndex{i}));
+        h.peaks = tree.peaks(g.block_count());
+        const KeyPair& key = realm->signer_key();
+        return {realm->trust().id(), std::make_shared<const SignedManifest>(sign_manifest(m, key).value()),
+                std::make_shared<const SignedTicket>(sign_ticket(t, key).value()),
+                std::make_shared<const SignedHead>(sign_head(h, key).value()), realm->signer(), {}};
+    }
+
+    std::uint8_t colour;
+    ScratchDirectory directory;
+    std::shared_ptr<Realm> realm = Realm::open(directory.path, wall_now()).value();
+    Identity self{*realm};
+    // Never gets through to its server: what a transfer has it has from the store.
+    std::shared_ptr<Site> site = std::make_shared<EnrolledSite>(membership_of(*realm, self));
+};
+
+class Visitor final : public UploadTaker {
+public:
+    void send_control(ControlFrame frame) override { log.push_back(std::move(frame)); }
+    void send_block(BlockFrame, BlockData, std::function<void()> sent) override { sent(); }
+    void fail(const Error&) override {}
+    MemberId member() const override { return member_number(9); }
+    std::vector<ControlFrame> log;
+};
+
+struct Client {
+    Client() {
+        (void)mssl::proxy::log::configure(mssl::proxy::log::Level::error, {});
+        object.bytes.fill(0x5a);
+        transfers = Transfers::create(engine.runtime, store, config, 0);
+    }
+    Loop& loop() { return engine.loops.at(0); }
+    template <class F>
+    auto in(F f) {
+        return engine.run(loop(), std::move(f));
+    }
+    ~Client() {
+        in([&] {
+            readers.clear();
+            places.clear();
+            transfers.reset();
+        });
+    }
+    bool eventually(std::function<bool()> f) { return engine.eventually(loop(), std::move(f)); }
+
+    // As a download of this realm would have left it.
+    void keep(const Somewhere& where) {
+        const auto file = store->of(where.realm->trust().id())->create(object, geometry).value();
+        for (std::uint32_t i = 0; i < kBlocks; ++i) {
+            const BlockIndex b{i};
+            std::promise<Status> written;
+            file->write(b, where.block(geometry, b), geometry.block_length(b), where.node(geometry, b), loop(),
+                        [&](Status s) { written.set_value(std::move(s)); });
+            cr_assert(written.get_future().get().has_value());
+        }
+    }
+    TransferReader& join(const Resolution& resolution, const std::shared_ptr<Site>& site) {
+        auto answer = std::make_shared<std::promise<TransferReader*>>();
+        transfers->join(site, resolution, loop(), [this, answer](Result<std::unique_ptr<TransferReader>> r) {
+            if (!r) return answer->set_value(nullptr);
+            readers.push_back(std::move(*r));
+            answer->set_value(readers.back().get());
+        });
+        TransferReader* reader = answer->get_future().get();
+        cr_assert_not_null(reader);
+        return *reader;
+    }
+    TransferReader& join(const Somewhere& where) { return join(where.resolution(object, geometry), where.site); }
+    struct Answer {
+        bool come = false;
+        Errc code = Errc::ok;
+        Bytes bytes;
+    };
+    std::shared_ptr<Answer> read(TransferReader& reader, std::uint32_t block) {
+        auto out = std::make_shared<Answer>();
+        in([&] {
+            reader.read(BlockIndex{block}, [out](Result<VerifiedBytes> r) {
+                out->come = true;
+                if (!r) out->code = r.code();
+                else out->bytes.assign(r->view().begin(), r->view().end());
+            });
+        });
+        return out;
+    }
+    bool gives(TransferReader& reader, const Somewhere& where) {
+        for (std::uint32_t i = 0; i < kBlocks; ++i) {
+            const auto got = read(reader, i);
+            if (!eventually([&] { return got->come; }) || got->code != Errc::ok) return false;
+            if (hash_block(got->bytes) != where.node(geometry, BlockIndex{i})) return false;
+        }
+        return true;
+    }
+    std::vector<TransferStatus> status() {
+        std::promise<std::vector<TransferStatus>> rows;
+        transfers->status(loop(), [&](std::vector<TransferStatus> r) { rows.set_value(std::move(r)); });
+        return rows.get_future().get();
+    }
+    // What a member of this realm is answered that comes for the object.
+    Errc attach(const Somewhere& where, const std::shared_ptr<Visitor>& visitor) {
+        std::promise<Errc> answer;
+        transfers->attach_upload(where.realm->trust().id(), object, visitor, Handle{1}, {wall_now().unix_seconds + 600}, loop(),
+                                 [&](Result<std::shared_ptr<UploadPlace>> place) {
+                                     answer.set_value(place.code());
+                                     if (place) places.push_back(*place);
+                                 });
+        return answer.get_future().get();
+    }
+
+    ScratchDirectory directory;
+    Engine engine;
+    ClientConfig config;
+    Geometry geometry{std::uint64_t{kBlocks} * kMinBlockBytes, kMinBlockBytes};
+    ObjectId object;
+    std::shared_ptr<StoreDirectory> store =
+        StoreDirectory::open(directory.path + "/store", std::uint64_t{1} << 30, engine.workers, engine.buffers);
+    std::shared_ptr<Transfers> transfers;
+    std::vector<std::unique_ptr<TransferReader>> readers;
+    std::vector<std::shared_ptr<UploadPlace>> places;
+};
+
+}  // namespace
+
+Test(transfers, what_one_realm_calls_by_an_id_is_not_believed_in_another) {
+    const Somewhere here(0), hostile(0x40);
+    Client c;
+    c.keep(hostile);
+    TransferReader& good = c.join(here);
+    cr_assert_eq(c.status().at(0).verified, 0u, "nothing of this object was ever fetched");
+    const auto waits = c.read(good, 0);
+    TransferReader& bad = c.join(hostile);
+    cr_assert(c.gives(bad, hostile), "what a realm gave is still good in it");
+    cr_assert(c.in([&] { return !waits->come; }), "bytes that no signer of the realm stands for");
+}
+
+Test(transfers, each_realm_gives_its_own_from_the_store) {
+    const Somewhere here(0), other(0x40);
+    Client c;
+    c.keep(other);
+    c.keep(here);
+    cr_assert(c.gives(c.join(here), here));
+    cr_assert(c.gives(c.join(other), other));
+    cr_assert_eq(c.status().size(), 2u);
+}
+
+Test(transfers, another_realm_cannot_end_a_transfer) {
+    const Somewhere here(0), hostile(0x40);
+    Client c;
+    TransferReader& good = c.join(here);
+    const auto waits = c.read(good, 0);
+    TransferReader& bad = c.join(hostile);
+    const auto waits_too = c.read(bad, 0);
+    cr_assert(c.in([&] { return !waits->come; }), "its reader was told %s", errc_name(waits->code).data());
+    cr_assert(c.in([&] { return !waits_too->come; }));
+    const std::vector<TransferStatus> rows = c.status();
+    cr_assert_eq(rows.size(), 2u);
+    for (const TransferStatus& row : rows) cr_assert(row.state == "fetching" && row.readers == 1);
+}
+
+Test(transfers, a_ticket_of_another_realm_does_not_reach_an_object_of_this_one) {
+    const Somewhere here(0), hostile(0x40);
+    Client c;
+    c.keep(here);
+    cr_assert(c.gives(c.join(here), here));
+    const auto visitor = std::make_shared<Visitor>();
+    cr_assert_eq(c.attach(hostile, visitor), Errc::no_such_object);
+    cr_assert(c.in([&] { return visitor->log.empty(); }));
+    cr_assert_eq(c.attach(here, visitor), Errc::ok);
+    cr_assert(c.in([&] { return std::holds_alternative<Opened>(visitor->log.at(0)); }));
+}
+
+Test(transfers, a_resolution_of_another_realm_than_the_sites_is_refused) {
+    const Somewhere here(0), other(0x40);
+    Client c;
+    std::promise<Errc> answer;
+    c.transfers->join(here.site, other.resolution(c.object, c.geometry), c.loop(),
+                      [&](Result<std::unique_ptr<TransferReader>> r) { answer.set_value(r.code()); });
+    cr_assert_eq(answer.get_future().get(), Errc::not_member);
+}
