@@ -15,6 +15,7 @@ constexpr Duration kProgressEvery = std::chrono::seconds(1);
 constexpr Duration kAloneTime = std::chrono::seconds(30);
 // A server whose bytes do not verify so often is not asked again.
 constexpr unsigned kMaxServerCuts = 3;
+constexpr std::size_t kMaxSigners = 4;
 
 // Members that break ties alike all ask the same peer for the same block.
 DownloadLimits seeded(DownloadLimits limits, const MemberId& self) {
@@ -34,7 +35,7 @@ Fetch::Fetch(Loop& loop, std::shared_ptr<const Membership> self, std::shared_ptr
       manifest_(resolution.manifest),
       ticket_(resolution.ticket),
       head_(resolution.head),
-      signer_(resolution.signer),
+      ticket_signer_(resolution.signer),
       download_(resolution.manifest->body.geometry(), resolution.manifest->body.object, buffers, seeded(limits, self_->id)),
       timer_(loop, [this] { tick(); }),
       housekeeping_(loop, [this] {
@@ -49,7 +50,9 @@ Fetch::Fetch(Loop& loop, std::shared_ptr<const Membership> self, std::shared_ptr
           if (alone_ && !stopped_ && now - alone_since_ >= kAloneTime)
               return fail(no_source());
           housekeeping_.start(stopped_ ? kProgressEvery : kHousekeeping);
-      }) {}
+      }) {
+    signers_.push_back(resolution.signer);
+}
 
 Fetch::~Fetch() {
     for (auto& [_, known] : known_) close_link(known);
@@ -69,11 +72,31 @@ void Fetch::start(const Bitmap& have, const std::vector<std::pair<NodePosition, 
     act();
 }
 
+void Fetch::know_signer(const Certificate& signer) {
+    const PublicKey key = signer.public_key();
+    const auto same = [&](const Certificate& known) { return known.public_key() == key; };
+    if (std::any_of(signers_.begin(), signers_.end(), same) || !self_->trust.check_signer(signer, wall_now())) return;
+    if (signers_.size() == kMaxSigners) signers_.erase(signers_.begin());
+    signers_.push_back(signer);
+}
+
+template <class Parse>
+auto Fetch::parse_signed(const Bytes& der, Parse parse) {
+    // A renewed membership shows who signs now.
+    if (const auto member = server_->membership(); member && member->trust.id() == self_->trust.id()) know_signer(member->signer);
+    auto parsed = std::make_pair(parse(der, signers_.back().public_key()), signers_.back());
+    for (std::size_t i = signers_.size() - 1; i > 0 && parsed.first.code() == Errc::wrong_realm; --i)
+        parsed = std::make_pair(parse(der, signers_[i - 1].public_key()), signers_[i - 1]);
+    return parsed;
+}
+
 void Fetch::update(const Resolution& resolution) {
+    know_signer(resolution.signer);
     if (resolution.ticket->body.not_after > ticket_->body.not_after) {
         ticket_ = resolution.ticket;
+        ticket_signer_ = resolution.signer;
         for (auto& [_, known] : known_)
-            if (known.link) known.link->renew(ticket_->der, signer_.to_der());
+            if (known.link) known.link->renew(ticket_->der, ticket_signer_.to_der());
         // The server may have closed the handle over the old one.
         if (!server_source_ && server_->up()) on_link_up();
     }
@@ -118,7 +141,7 @@ void Fetch::forget(BlockIndex block) {
 
 void Fetch::on_link_up() {
     server_wrong_ = false;
-    server_->send(Open{handle_, manifest_->body.object, ticket_->der, signer_.to_der()});
+    server_->send(Open{handle_, manifest_->body.object, ticket_->der, ticket_signer_.to_der()});
     if (download_.have().count() != 0) send_progress(true);
 }
 
@@ -144,7 +167,20 @@ void Fetch::send_progress(bool bitmap) {
     server_->send(Progress{handle_, progress_sent_, bitmap ? wire_bitfield(download_.have()) : Bytes{}});
 }
 
+// The link is every transfer's: what is wrong with this handle ends it alone.
 Status Fetch::on_link_frame(ControlFrame frame) {
+    const Status s = on_server_frame(std::move(frame));
+    if (s || failed_) return {};
+    if (!server_source_) {
+        fail(s.error());
+        return {};
+    }
+    cut({*server_source_, s.error().code, s.error().detail});
+    act();
+    return {};
+}
+
+Status Fetch::on_server_frame(ControlFrame frame) {
     if (const auto* opened = std::get_if<Opened>(&frame)) {
         if (opened->blocks != manifest_->body.geometry().block_count())
             return mssl::fail(Errc::malformed, "OPENED of another size");
@@ -166,13 +202,14 @@ Status Fetch::on_link_frame(ControlFrame frame) {
         return {};
     }
     if (const auto* fresh = std::get_if<TicketFrame>(&frame)) {
-        Result<SignedTicket> ticket = parse_ticket(fresh->ticket_der, signer_.public_key());
+        auto [ticket, signer] = parse_signed(fresh->ticket_der, parse_ticket);
         if (!ticket || ticket->body.grant != ticket_->body.grant) return {};
         ticket_ = std::make_shared<SignedTicket>(std::move(*ticket));
+        ticket_signer_ = signer;
         renew_at_ = loop_->now() + std::chrono::seconds(std::max<std::int64_t>(
                                        1, (ticket_->body.not_after.unix_seconds - wall_now().unix_seconds) * 2 / 3));
         for (auto& [_, known] : known_)
-            if (known.link) known.link->renew(ticket_->der, signer_.to_der());
+            if (known.link) known.link->renew(ticket_->der, ticket_signer_.to_der());
         return {};
     }
     if (const auto* close = std::get_if<Close>(&frame)) {
@@ -240,7 +277,7 @@ void Fetch::dial() {
         known.link = std::make_unique<PeerLink>(*loop_, self_, known.entry, manifest_->body.object,
                                                 manifest_->body.geometry().block_count(), source, user);
         by_source_[source] = member;
-        known.link->connect(ticket_->der, signer_.to_der());
+        known.link->connect(ticket_->der, ticket_signer_.to_der());
         ++links;
     }
 }
@@ -332,7 +369,9 @@ Status Fetch::on_source_frame(SourceId source, ControlFrame frame) {
 
 Status Fetch::take_head(const Bytes& der) {
     if (der == head_->der) return {};
-    Result<SignedHead> head = parse_head(der, signer_.public_key());
+    auto [head, signer] = parse_signed(der, parse_head);
+    // By a signer that this member has not heard of yet, or by a stranger: nothing is believed, and nobody blamed.
+    if (head.code() == Errc::wrong_realm) return {};
     if (!head) return head.error();
     const Manifest& m = manifest_->body;
     if (head->body.object != m.object || head->body.length != m.length || head->body.block_bytes != m.block_bytes)

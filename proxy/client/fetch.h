@@ -76,7 +76,12 @@ private:
     void on_peer_closed(PeerLink& peer, const Error& why) override;
 
     Status on_source_frame(SourceId source, ControlFrame frame);
+    Status on_server_frame(ControlFrame frame);
     Status take_head(const Bytes& der);
+    // By whichever signer of the realm is known here. wrong_realm: by none of them.
+    template <class Parse>
+    auto parse_signed(const Bytes& der, Parse parse);
+    void know_signer(const Certificate& signer);
     void on_peers(const Peers& peers);
     void dial();
     void log_stalls();
@@ -100,7 +105,8 @@ private:
     std::shared_ptr<const SignedManifest> manifest_;
     std::shared_ptr<const SignedTicket> ticket_;
     std::shared_ptr<const SignedHead> head_;
-    Certificate signer_;
+    Certificate ticket_signer_;         // who signed ticket_
+    std::vector<Certificate> signers_;  // of the realm, newest last: a server renews its own while transfers run
     Download download_;
     Handle handle_{};
     std::optional<SourceId> server_source_;

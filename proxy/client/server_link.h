@@ -38,7 +38,9 @@ public:
     Handle attach(ServerLinkUser& user);
     void detach(Handle handle);
     bool up() const { return state_ == State::up; }
-    void send(const ControlFrame& frame);  // nothing while not up
+    void send(const ControlFrame& frame);
+    // Of its site, now.
+    std::shared_ptr<const Membership> membership() const { return site_->current(); }  // nothing while not up
     bool unused() const { return users_.empty(); }
     // This host as the server saw it, "" before it said.
     const std::string& announced_address() const { return announced_; }

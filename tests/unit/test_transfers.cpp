@@ -16,7 +16,13 @@ constexpr std::uint32_t kBlocks = 4;
 
 // A realm, this host as its member, and what its server says of an object: the id is what it likes to call it.
 struct Somewhere {
-    explicit Somewhere(std::uint8_t c) : colour(c) {}
+    explicit Somewhere(std::uint8_t c, WallTime founded = wall_now()) : colour(c), begun(founded) {}
+    // The server was started anew and signs with another key.
+    void renew_signer() {
+        const PublicKey before = realm->signer_key().public_key();
+        realm = Realm::open(directory.path, wall_now()).value();
+        cr_assert(realm->signer_key().public_key() != before);
+    }
     // Its own content under the same id: the fixture's, or that with every byte changed.
     BlockData block(const Geometry& g, BlockIndex b) const {
         const std::uint32_t n = g.block_length(b);
@@ -58,8 +64,9 @@ struct Somewhere {
     }
 
     std::uint8_t colour;
+    WallTime begun;
     ScratchDirectory directory;
-    std::shared_ptr<Realm> realm = Realm::open(directory.path, wall_now()).value();
+    std::shared_ptr<Realm> realm = Realm::open(directory.path, begun).value();
     Identity self{*realm};
     // Never gets through to its server: what a transfer has it has from the store.
     std::shared_ptr<Site> site = std::make_shared<EnrolledSite>(membership_of(*realm, self));
@@ -226,4 +233,18 @@ Test(transfers, a_resolution_of_another_realm_than_the_sites_is_refused) {
     c.transfers->join(here.site, other.resolution(c.object, c.geometry), c.loop(),
                       [&](Result<std::unique_ptr<TransferReader>> r) { answer.set_value(r.code()); });
     cr_assert_eq(answer.get_future().get(), Errc::not_member);
+}
+
+Test(transfers, a_new_signer_of_the_realm_does_not_end_what_runs) {
+    Somewhere here(0, {wall_now().unix_seconds - 60 * 86400});
+    Client c;
+    const auto waits = c.read(c.join(here), 0);
+    here.renew_signer();
+    const auto waits_too = c.read(c.join(here), 0);
+    cr_assert(c.in([&] { return !waits->come; }), "its reader was told %s", errc_name(waits->code).data());
+    cr_assert(c.in([&] { return !waits_too->come; }));
+    const std::vector<TransferStatus> rows = c.status();
+    cr_assert_eq(rows.size(), 1u);
+    cr_assert_eq(rows[0].state, "fetching");
+    cr_assert_eq(rows[0].readers, 2u);
 }
