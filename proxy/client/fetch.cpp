@@ -117,6 +117,17 @@ void Fetch::stop() {
     act();
 }
 
+void Fetch::resume() {
+    if (!stopped_ || failed_) return;
+    stopped_ = false;
+    alone_since_ = loop_->now();
+    // What was under way when it stopped belongs to the old handle.
+    fresh_handle();
+    housekeeping_.start(kHousekeeping);
+    dial();
+    act();
+}
+
 void Fetch::set_readers(const std::vector<std::uint64_t>& offsets) {
     download_.set_readers(loop_->now(), offsets);
     act();
@@ -474,6 +485,10 @@ void Fetch::cut(const CutSource& cut) {
 // The server stays in line, under a handle without history.
 void Fetch::reopen_server() {
     download_.remove_source(loop_->now(), *server_source_);
+    fresh_handle();
+}
+
+void Fetch::fresh_handle() {
     server_source_.reset();
     server_->detach(handle_);
     handle_ = server_->attach(*this);

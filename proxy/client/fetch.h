@@ -40,6 +40,8 @@ public:
     void update(const Resolution& resolution);
     // No more requests; the server's handle stays, so that others find this member as a provider.
     void stop();
+    // After stop(): goes on with what is missing.
+    void resume();
     bool stopped() const { return stopped_; }
     void set_readers(const std::vector<std::uint64_t>& offsets);
     void set_upload_level(std::uint8_t level);
@@ -90,6 +92,7 @@ private:
     void perform(DownloadAction& action);
     void cut(const CutSource& cut);
     void reopen_server();
+    void fresh_handle();
     void send_progress(bool bitmap);
     void schedule();
     void tick();

@@ -59,8 +59,7 @@ void Transfer::start(std::function<void()> over) {
 
 bool Transfer::can_join(const Resolution& resolution) const {
     if (resolution.realm != parts_.self->trust.id() || resolution.manifest->body.object != id()) return false;
-    if (state_ == State::failed || state_ == State::closed || dropped_) return false;
-    return state_ == State::fetching || fetch_->download().complete();
+    return state_ != State::failed && state_ != State::closed && !dropped_;
 }
 
 Transfer::ReaderId Transfer::add_reader(const Resolution& resolution) {
@@ -68,6 +67,7 @@ Transfer::ReaderId Transfer::add_reader(const Resolution& resolution) {
     const ReaderId id = next_reader_++;
     readers_[id];
     fetch_->update(resolution);
+    go_on();
     tell_positions();
     return id;
 }
@@ -240,6 +240,14 @@ void Transfer::stop_fetching() {
     fetch_->stop();
     log_end("no reader left");
     if (!parts_.file || store_failed_ || fetch_->download().have().none()) close();
+}
+
+// Members that download from here keep their places: it is the same transfer.
+void Transfer::go_on() {
+    if (state_ != State::seeding || fetch_->download().complete()) return;
+    state_ = State::fetching;
+    fetch_->resume();
+    housekeeping_.start(kHousekeeping);
 }
 
 void Transfer::housekeep() {

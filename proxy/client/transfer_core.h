@@ -1,8 +1,8 @@
 // One transfer: readers that wait, blocks in memory, the store, the fetching, the serving. See transfer.h.
 //
 //   ┌──────────┐ last block, or no reader for kLinger ┌─────────┐ unused for kSeed, or nothing to serve ┌────────┐
-//   │ fetching │─────────────────────────────────────▶│ seeding │──────────────────────────────────────▶│ closed │
-//   └──────────┘                                      └─────────┘                                       └────────┘
+//   │ fetching │◀────────────────────────────────────▶│ seeding │──────────────────────────────────────▶│ closed │
+//   └──────────┘  a new reader, and a block is missing └─────────┘                                       └────────┘
 //        └───────────── withdrawn, heads disagree, no source left ──────────▶ failed ──────────────────────▲
 //
 // Thread rules: the owner loop; shared_ptr held anywhere.
@@ -71,6 +71,7 @@ private:
     void read_file(BlockIndex block, std::function<void(Result<BlockData>)> done);
     void tell_positions();
     void stop_fetching();
+    void go_on();
     void close();
     void log_end(std::string_view why);
     void housekeep();

@@ -102,9 +102,9 @@ struct Client {
     bool eventually(std::function<bool()> f) { return engine.eventually(loop(), std::move(f)); }
 
     // As a download of this realm would have left it.
-    void keep(const Somewhere& where) {
+    void keep(const Somewhere& where, std::uint32_t blocks = kBlocks) {
         const auto file = store->of(where.realm->trust().id())->create(object, geometry).value();
-        for (std::uint32_t i = 0; i < kBlocks; ++i) {
+        for (std::uint32_t i = 0; i < blocks; ++i) {
             const BlockIndex b{i};
             std::promise<Status> written;
             file->write(b, where.block(geometry, b), geometry.block_length(b), where.node(geometry, b), loop(),
@@ -247,4 +247,27 @@ Test(transfers, a_new_signer_of_the_realm_does_not_end_what_runs) {
     cr_assert_eq(rows.size(), 1u);
     cr_assert_eq(rows[0].state, "fetching");
     cr_assert_eq(rows[0].readers, 2u);
+}
+
+Test(transfers, who_downloads_from_here_stays_when_the_application_comes_back) {
+    const Somewhere here(0);
+    Client c;
+    c.keep(here, 2);
+    c.join(here);
+    const auto visitor = std::make_shared<Visitor>();
+    cr_assert_eq(c.attach(here, visitor), Errc::ok);
+    c.in([&] { c.readers.clear(); });
+    std::vector<TransferStatus> rows;
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(1);
+    do rows = c.status();
+    while (rows.at(0).state != "seeding" && std::chrono::steady_clock::now() < deadline);
+    cr_assert_eq(rows[0].state, "seeding");
+    const auto waits = c.read(c.join(here), 3);
+    rows = c.status();
+    cr_assert_eq(rows.size(), 1u);
+    cr_assert_eq(rows[0].state, "fetching");
+    cr_assert_eq(rows[0].readers, 1u);
+    cr_assert_eq(rows[0].takers, 1u, "it waits for what is fetched now");
+    cr_assert(c.in([&] { return !waits->come; }), "%s", errc_name(waits->code).data());
+    for (const ControlFrame& f : visitor->log) cr_assert_not(std::holds_alternative<Close>(f));
 }
