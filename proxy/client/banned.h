@@ -1,4 +1,5 @@
-// Peers that lied, for a while and for the whole host (invariant 3): not dialled, not listened to.
+// Peers that lied, for a while and for the whole host (invariant 3): not dialled, not served, not
+// listened to; what runs with them ends.
 //
 // Thread rules: any thread.
 #pragma once

@@ -40,6 +40,7 @@ Fetch::Fetch(Loop& loop, std::shared_ptr<const Membership> self, std::shared_ptr
       timer_(loop, [this] { tick(); }),
       housekeeping_(loop, [this] {
           const MonoTime now = loop_->now();
+          drop_banned();
           dial();
           log_stalls();
           if (download_.have().count() != progress_sent_) send_progress(false);
@@ -262,8 +263,8 @@ void Fetch::on_peers(const Peers& peers) {
         if (entry.member == self_->id) continue;
         const auto it = known_.find(entry.member);
         if (entry.gone) {
-            // A working link to a member that only left the directory stays.
-            if (it != known_.end() && !(it->second.link && it->second.link->open())) {
+            // Only who the directory names lately is a source: that is how one that was convicted is out (DESIGN 6).
+            if (it != known_.end()) {
                 close_link(it->second);
                 known_.erase(it);
             }
@@ -273,6 +274,19 @@ void Fetch::on_peers(const Peers& peers) {
         known.entry = entry;
     }
     dial();
+    act();
+}
+
+// Another transfer of this host may have found one out.
+void Fetch::drop_banned() {
+    const MonoTime now = loop_->now();
+    bool dropped = false;
+    for (auto& [member, known] : known_) {
+        if (!known.link || !banned_->contains(member, now)) continue;
+        close_link(known);
+        dropped = true;
+    }
+    if (dropped) act();
 }
 
 void Fetch::dial() {

@@ -85,6 +85,7 @@ private:
     auto parse_signed(const Bytes& der, Parse parse);
     void know_signer(const Certificate& signer);
     void on_peers(const Peers& peers);
+    void drop_banned();
     void dial();
     void log_stalls();
     void close_link(Known& known);

@@ -86,6 +86,8 @@ void PeerSession::on_ready(const Hello&) {
 
 Status PeerSession::on_frame(ControlFrame frame) {
     if (!judged_) return {};  // fail() is on its way out
+    // It may have been found out since: as a source of some transfer of this host.
+    if (transfers_->banned().contains(peer_, loop_->now())) return fail(Errc::denied, "this member lied");
     if (const auto* open = std::get_if<Open>(&frame)) return on_open(*open);
     const auto place_of = [this](Handle handle) {
         const auto it = opened_.find(handle);

@@ -521,3 +521,13 @@ Test(peer_link, takes_nothing_from_a_member_that_is_not_the_one_named) {
     cr_assert(!wrong.opened);
     cr_assert_eq(wrong.closed.value(), Errc::not_member, "%s", errc_name(*wrong.closed).data());
 }
+
+Test(peer_session, ends_with_a_member_that_was_found_lying_meanwhile) {
+    Here h;
+    Guest& g = h.guest();
+    cr_assert_eq(h.answer(g, h.open(h.ticket())), Errc::ok);
+    cr_assert_eq(h.fetch(g, 1, 0), Errc::ok);
+    h.in([&] { h.object->ban_list.ban(h.guest_id.id(), Errc::bad_proof, "in another transfer", h.hosts.engine.loops.at(0).now()); });
+    cr_assert_eq(h.fetch(g, 1, 1), Errc::denied);
+    cr_assert(h.eventually([&] { return h.object->takers() == 0; }));
+}
