@@ -29,6 +29,7 @@ std::string needs_restart(const Config& before, const Config& after) {
     if (before.client) {
         if (before.client->state != after.client->state) return "[client] state";
         if (before.client->peer_listen != after.client->peer_listen) return "[peer] listen";
+        if (before.client->upload != after.client->upload) return "[peer] upload";
         const auto same = [](const InterceptConfig& a, const InterceptConfig& b) {
             return a.mode == b.mode && a.listen == b.listen;
         };

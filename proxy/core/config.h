@@ -66,7 +66,7 @@ struct ClientConfig {
     std::vector<InterceptConfig> intercept;
     std::optional<Address> peer_listen; // S; none: connects out only
     std::uint64_t upload_limit = 0;     // R: bytes a second; 0 = none
-    bool upload = true;                 // R: false = never serves
+    bool upload = true;                 // S: false = never serves
     std::uint64_t store_max = std::uint64_t{10} << 30;  // R
     std::vector<SiteConfig> sites;
 };
