@@ -13,6 +13,8 @@ constexpr std::uint64_t kMemoryWindow = 16 << 20;
 constexpr Duration kLinger = std::chrono::milliseconds(500);
 // A complete or stopped object stays in the server's directory so long after its last use.
 constexpr Duration kSeed = std::chrono::minutes(10);
+// No buffer for a block: others give theirs back within milliseconds.
+constexpr Duration kBufferRetry = std::chrono::milliseconds(20);
 constexpr Duration kHousekeeping = std::chrono::milliseconds(100);
 constexpr Duration kSeedHousekeeping = std::chrono::seconds(5);
 
@@ -24,7 +26,11 @@ Transfer::Transfer(Parts parts, const Resolution& resolution)
       signer_(resolution.signer),
       head_der_(resolution.head->der),
       linger_(*parts_.loop, [this] { stop_fetching(); }),
-      housekeeping_(*parts_.loop, [this] { housekeep(); }) {
+      housekeeping_(*parts_.loop, [this] { housekeep(); }),
+      again_(*parts_.loop, [this] {
+          const auto self = shared_from_this();
+          for (const auto& what : std::exchange(waiting_, {})) what();
+      }) {
     DownloadLimits limits;
     if (!parts_.file) limits.hard_window_bytes = kMemoryWindow;
     FetchUser& user = *this;
@@ -108,14 +114,18 @@ void Transfer::read(ReaderId id, BlockIndex block, ReadDone done) {
                 add(self->parts_.loop->counters().bytes_from_store, length);
                 return done(VerifiedBytes{std::move(*data), length});
             }
-            // The store lost it (the disk broke, somebody truncated the file): it is fetched again.
-            self->lose_store(data.error());
-            if (self->state_ != State::fetching) {
-                // The next reader begins anew, with what the store still vouches for.
-                if (self->state_ == State::seeding) self->close();
-                return done(data.error());
-            }
+            // Memory is short, which says nothing of the disk.
+            if (data.code() == Errc::busy)
+                return self->later([weak = std::weak_ptr(self), id, block, done] {
+                    if (const auto t = weak.lock()) t->read(id, block, done);
+                });
+            // The store lost this block (it rotted, the disk broke, somebody truncated the file): it is fetched again.
+            log::warning("a stored block is lost; it is fetched again",
+                         {{"object", self->id().hex()}, {"block", block.v}, {"error", data.error().to_string()}});
+            if (self->state_ != State::fetching && self->state_ != State::seeding) return done(data.error());
             self->fetch_->forget(block);
+            self->go_on();
+            self->tell_positions();
             self->read(id, block, done);
         });
         return;
@@ -123,6 +133,11 @@ void Transfer::read(ReaderId id, BlockIndex block, ReadDone done) {
     if (failure_) return done(*failure_);
     if (state_ != State::fetching) return done(fail(Errc::cancelled, "the transfer stopped"));
     it->second.waiting.emplace(block, std::move(done));
+}
+
+void Transfer::later(std::function<void()> what) {
+    waiting_.push_back(std::move(what));
+    if (!again_.running()) again_.start(kBufferRetry);
 }
 
 void Transfer::read_file(BlockIndex block, std::function<void(Result<BlockData>)> done) {

@@ -68,6 +68,7 @@ private:
     void trim_memory();
     void write(BlockIndex block, VerifiedBytes bytes, const Hash& node);
     void lose_store(const Error& why);
+    void later(std::function<void()> what);
     void read_file(BlockIndex block, std::function<void(Result<BlockData>)> done);
     void tell_positions();
     void stop_fetching();
@@ -96,6 +97,8 @@ private:
     std::uint64_t from_store_ = 0, restored_ = 0;
     Timer linger_;
     Timer housekeeping_;
+    Timer again_;                                // for what waits for a buffer
+    std::vector<std::function<void()>> waiting_;
     MonoTime idle_since_{};
     MonoTime started_{};
 };

@@ -159,7 +159,9 @@ void Uploads::send(UploadId id, const Upload::Job& job) {
         Taker& t = *it->second;
         if (!data) {
             --t.in_session;
-            t.taker->send_control(Refuse{t.handle, job.frame.block, Errc::no_such_block});
+            // What is only short of memory now is still here: the downloader must not forget that.
+            const Errc why = data.code() == Errc::busy ? Errc::busy : Errc::no_such_block;
+            t.taker->send_control(Refuse{t.handle, job.frame.block, why});
             return pump(id);
         }
         bytes_sent_ += job.frame.length;

@@ -1,6 +1,8 @@
 // The registry of transfers: one object, one transfer, for however many readers; and an object is one of its realm.
 #include <criterion/criterion.h>
 
+#include <fstream>
+
 #include "proxy/client/transfer.h"
 #include "proxy/core/log.h"
 #include "tests/unit/hosting_fixture.h"
@@ -270,4 +272,51 @@ Test(transfers, who_downloads_from_here_stays_when_the_application_comes_back) {
     cr_assert_eq(rows[0].takers, 1u, "it waits for what is fetched now");
     cr_assert(c.in([&] { return !waits->come; }), "%s", errc_name(waits->code).data());
     for (const ControlFrame& f : visitor->log) cr_assert_not(std::holds_alternative<Close>(f));
+}
+
+Test(transfers, no_buffer_for_a_stored_block_is_waited_for) {
+    const Somewhere here(0);
+    Client c;
+    c.keep(here);
+    TransferReader& reader = c.join(here);
+    std::vector<std::shared_ptr<std::uint8_t[]>> all;
+    while (auto b = c.engine.buffers.get(kMinBlockBytes)) all.push_back(std::move(b));
+    const auto got = c.read(reader, 1);
+    const auto started = std::chrono::steady_clock::now();
+    // Several attempts; how many does not matter.
+    while (std::chrono::steady_clock::now() < started + std::chrono::milliseconds(100)) cr_assert_eq(c.status().at(0).stored, true);
+    cr_assert(c.in([&] { return !got->come; }), "%s", errc_name(got->code).data());
+    all.clear();
+    cr_assert(c.eventually([&] { return got->come; }));
+    cr_assert_eq(got->code, Errc::ok);
+    cr_assert(c.gives(reader, here));
+}
+
+Test(transfers, a_block_that_rotted_costs_that_block_alone) {
+    const Somewhere here(0);
+    Client c;
+    c.keep(here);
+    TransferReader& reader = c.join(here);
+    const std::string file =
+        c.directory.path + "/store/realms/" + here.realm->trust().id().hex() + "/" + c.object.hex() + "/data";
+    std::fstream f(file, std::ios::in | std::ios::out | std::ios::binary);
+    f.seekp(kMinBlockBytes + 100);
+    f.put('\xee');
+    f.put('\x11');
+    f.close();
+    cr_assert(f.good());
+    const auto rotten = c.read(reader, 1);
+    for (const std::uint32_t i : {0u, 2u, 3u}) {
+        const auto got = c.read(reader, i);
+        cr_assert(c.eventually([&] { return got->come; }));
+        cr_assert_eq(got->code, Errc::ok, "%u: %s", i, errc_name(got->code).data());
+    }
+    std::vector<TransferStatus> rows;
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(1);
+    do rows = c.status();
+    while (rows.at(0).state != "fetching" && std::chrono::steady_clock::now() < deadline);
+    cr_assert_eq(rows[0].state, "fetching", "it is asked for again");
+    cr_assert_eq(rows[0].verified, std::uint64_t{3} * kMinBlockBytes);
+    cr_assert(rows[0].stored, "the store is good");
+    cr_assert(c.in([&] { return !rotten->come; }), "its reader waits for it: %s", errc_name(rotten->code).data());
 }
