@@ -86,11 +86,8 @@ void Uploads::on_request(UploadId id, const Request& request) {
         t.taker->send_control(Refuse{t.handle, request.block, Errc::expired});
         return;
     }
-    // The downloader may name an older head than this side has, never a newer one.
-    if (request.head_blocks > head_blocks_) {
-        t.taker->send_control(Refuse{t.handle, request.block, Errc::no_such_block});
-        return;
-    }
+    // A head that is newer than this side's is no reason to refuse: heads reach members one after another, and the nodes of
+    // a block that is here are the same under each. Upload answers `busy` where one is missing.
     Result<std::optional<Refuse>> r = t.upload.on_request(request, have_());
     if (!r) return t.taker->fail(r.error());
     if (*r) {

@@ -57,6 +57,7 @@ tests_unit_unit_tests_SOURCES = \
 	tests/unit/test_transfers.cpp \
 	tests/unit/test_tree_builder.cpp \
 	tests/unit/test_upload.cpp \
+	tests/unit/test_uploads.cpp \
 	tests/unit/test_vectors.cpp \
 	tests/unit/test_vectors_frame.cpp \
 	tests/unit/test_wire.cpp \
