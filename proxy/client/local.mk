@@ -50,6 +50,7 @@ libproxy_la_SOURCES += \
 	proxy/client/transfers.cpp \
 	proxy/client/tunnel.cpp \
 	proxy/client/tunnel.h \
+	proxy/client/upload_memory.h \
 	proxy/client/uploads.cpp \
 	proxy/client/uploads.h \
 	$(end_of_list)

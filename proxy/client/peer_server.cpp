@@ -2,12 +2,12 @@
 
 #include <mutex>
 
-#include "proxy/client/peer_session.h"
-
 namespace mssl::proxy {
 
 struct PeerServer::Impl {
     std::shared_ptr<Transfers> transfers;
+    std::shared_ptr<PeerCount> count = std::make_shared<PeerCount>();
+    PeerLimits limits;
     std::mutex mutex;
     std::vector<std::shared_ptr<Site>> sites;
     std::unique_ptr<Listener> listener;
@@ -25,18 +25,20 @@ PeerServer::~PeerServer() = default;
 
 Result<std::unique_ptr<PeerServer>> PeerServer::open(Runtime& runtime, const Address& at,
                                                      std::vector<std::shared_ptr<Site>> sites,
-                                                     std::shared_ptr<Transfers> transfers) {
+                                                     std::shared_ptr<Transfers> transfers, const PeerLimits& limits) {
     std::unique_ptr<PeerServer> out(new PeerServer);
     out->impl_ = std::make_shared<Impl>();
     out->impl_->transfers = std::move(transfers);
     out->impl_->sites = std::move(sites);
+    out->impl_->limits = limits;
     Result<std::unique_ptr<Listener>> listener =
         Listener::open(runtime.loops, at, [weak = std::weak_ptr(out->impl_)](Loop& loop, Fd fd, const Address&) {
             const auto impl = weak.lock();
             if (!impl) return;
             add(loop.counters().connections_accepted);
             // Not enrolled anywhere yet: nothing to show, nothing to serve.
-            if (auto membership = impl->membership()) PeerSession::start(loop, std::move(fd), std::move(membership), impl->transfers);
+            if (auto membership = impl->membership()) 
+                PeerSession::start(loop, std::move(fd), std::move(membership), impl->transfers, impl->count, impl->limits);
         });
     if (!listener) return listener.error();
     out->impl_->listener = std::move(*listener);

@@ -7,6 +7,7 @@
 #include <memory>
 #include <vector>
 
+#include "proxy/client/peer_session.h"
 #include "proxy/client/site.h"
 #include "proxy/client/transfer.h"
 #include "proxy/core/net.h"
@@ -17,7 +18,7 @@ class PeerServer {
 public:
     // Binds now. sites: whose memberships may be shown; the first that is enrolled is taken.
     static Result<std::unique_ptr<PeerServer>> open(Runtime& runtime, const Address& at, std::vector<std::shared_ptr<Site>> sites,
-                                                    std::shared_ptr<Transfers> transfers);
+                                                    std::shared_ptr<Transfers> transfers, const PeerLimits& limits = {});
     ~PeerServer();
     void start();
     void stop();  // no new sessions

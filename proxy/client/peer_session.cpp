@@ -51,8 +51,9 @@ private:
     MemberId member_;
 };
 
-void PeerSession::start(Loop& loop, Fd fd, std::shared_ptr<const Membership> self, std::shared_ptr<Transfers> transfers) {
-    auto session = std::make_shared<PeerSession>(loop, std::move(self), std::move(transfers));
+void PeerSession::start(Loop& loop, Fd fd, std::shared_ptr<const Membership> self, std::shared_ptr<Transfers> transfers,
+                        std::shared_ptr<PeerCount> count, const PeerLimits& limits) {
+    auto session = std::make_shared<PeerSession>(loop, std::move(self), std::move(transfers), std::move(count), limits);
     session->self_hold_ = session;
     StreamTimeouts timeouts;
     timeouts.idle = kIdle;
@@ -60,8 +61,14 @@ void PeerSession::start(Loop& loop, Fd fd, std::shared_ptr<const Membership> sel
                                          session->wire_->as_stream_handler(), timeouts));
 }
 
-PeerSession::PeerSession(Loop& loop, std::shared_ptr<const Membership> self, std::shared_ptr<Transfers> transfers)
-    : loop_(&loop), self_(std::move(self)), transfers_(std::move(transfers)) {
+PeerSession::PeerSession(Loop& loop, std::shared_ptr<const Membership> self, std::shared_ptr<Transfers> transfers,
+                         std::shared_ptr<PeerCount> count, const PeerLimits& limits)
+    : loop_(&loop),
+      self_(std::move(self)),
+      transfers_(std::move(transfers)),
+      count_(std::move(count)),
+      limits_(limits),
+      output_timer_(loop, [this] { look_at_output(); }) {
     Hello hello;
     hello.abilities = kAbilityPlain;
     hello.realm = self_->trust.id();
@@ -80,6 +87,8 @@ void PeerSession::on_ready(const Hello&) {
     Result<PeerMembership> who = member_of(wire_->stream().ssl(), self_->trust, wall_now());
     if (!who) return wire_->fail(Errc::not_member, who.error().detail);
     if (transfers_->banned().contains(who->id, loop_->now())) return wire_->fail(Errc::denied, "this member lied");
+    place_ = count_->enter(who->id, limits_.sessions);
+    if (!place_) return wire_->fail(Errc::busy, "this member has many sessions here");
     peer_ = who->id;
     judged_ = true;
 }
@@ -162,6 +171,23 @@ Status PeerSession::on_open(const Open& open) {
 void PeerSession::send_block(const BlockFrame& frame, BlockData data, Loop& owner, std::function<void()> sent) {
     wire_->send_block(frame, PayloadRef{frame.handle, frame.block, std::move(data), frame.length});
     sending_.emplace_back(&owner, std::move(sent));
+    if (output_timer_.running()) return;
+    output_ = wire_->stream().bytes_out();
+    output_moved_ = loop_->now();
+    output_timer_.start(limits_.silence / 4);
+}
+
+// A member that asks and does not read holds blocks; PINGs that it sends meanwhile are no reading.
+void PeerSession::look_at_output() {
+    if (!wire_ || wire_->queued_data() == 0) return;
+    const std::uint64_t output = wire_->stream().bytes_out();
+    if (output != output_) {
+        output_ = output;
+        output_moved_ = loop_->now();
+    } else if (loop_->now() - output_moved_ >= limits_.silence) {
+        return wire_->fail(Errc::timed_out, "nothing is read");
+    }
+    output_timer_.start(limits_.silence / 4);
 }
 
 void PeerSession::on_drained() {
@@ -177,6 +203,8 @@ void PeerSession::on_closed(const Error& why) {
     log::debug("peer session ended", {{"peer", peer_.hex()}, {"error", why.to_string()}});
     opened_.clear();
     sending_.clear();
+    place_.reset();
+    output_timer_.stop();
     loop_->dispose(std::move(wire_));
     loop_->post([hold = std::move(self_hold_)] {});
 }

@@ -8,6 +8,7 @@
 
 #include <map>
 #include <memory>
+#include <mutex>
 
 #include "proxy/client/site.h"
 #include "proxy/client/transfer.h"
@@ -15,10 +16,40 @@
 
 namespace mssl::proxy {
 
+// What one member may take of this host.
+struct PeerLimits {
+    unsigned sessions = 32;  // a link an object is what our own clients make
+    Duration silence = std::chrono::seconds(30);  // with blocks queued that it does not read
+};
+
+// How many sessions each member has here. Thread rules: any thread.
+class PeerCount final : public std::enable_shared_from_this<PeerCount> {
+public:
+    // A place until it is let go; null: the member has as many as it may.
+    std::shared_ptr<void> enter(const MemberId& member, unsigned most) {
+        const std::lock_guard lock(mutex_);
+        unsigned& n = sessions_[member];
+        if (n >= most) return nullptr;
+        ++n;
+        return {this, [self = shared_from_this(), member](void*) { self->leave(member); }};
+    }
+
+private:
+    void leave(const MemberId& member) {
+        const std::lock_guard lock(mutex_);
+        const auto it = sessions_.find(member);
+        if (--it->second == 0) sessions_.erase(it);
+    }
+    std::mutex mutex_;
+    std::map<MemberId, unsigned> sessions_;
+};
+
 class PeerSession final : public std::enable_shared_from_this<PeerSession>, private WireHandler {
 public:
-    static void start(Loop& loop, Fd fd, std::shared_ptr<const Membership> self, std::shared_ptr<Transfers> transfers);
-    PeerSession(Loop& loop, std::shared_ptr<const Membership> self, std::shared_ptr<Transfers> transfers);
+    static void start(Loop& loop, Fd fd, std::shared_ptr<const Membership> self, std::shared_ptr<Transfers> transfers,
+                      std::shared_ptr<PeerCount> count, const PeerLimits& limits);
+    PeerSession(Loop& loop, std::shared_ptr<const Membership> self, std::shared_ptr<Transfers> transfers,
+                std::shared_ptr<PeerCount> count, const PeerLimits& limits);
     ~PeerSession() override;
 
 private:
@@ -36,11 +67,18 @@ private:
     void on_drained() override;
     void on_closed(const Error& why) override;
     Status on_open(const Open& open);
+    void look_at_output();
     void send_block(const BlockFrame& frame, BlockData data, Loop& owner, std::function<void()> sent);
 
     Loop* loop_;
     std::shared_ptr<const Membership> self_;
     std::shared_ptr<Transfers> transfers_;
+    std::shared_ptr<PeerCount> count_;
+    PeerLimits limits_;
+    std::shared_ptr<void> place_;  // among the member's sessions
+    Timer output_timer_;
+    std::uint64_t output_ = 0;
+    MonoTime output_moved_{};
     std::shared_ptr<PeerSession> self_hold_;
     std::unique_ptr<Wire> wire_;
     MemberId peer_;

@@ -39,10 +39,7 @@ Transfer::Transfer(Parts parts, const Resolution& resolution)
     uploads_ = std::make_shared<Uploads>(
         *parts_.loop, geometry(), parts_.limit, [this](NodePosition p) { return fetch_->download().nodes().node(p); },
         [this]() -> const Bitmap& { return fetch_->download().have(); },
-        [this](BlockIndex block, std::function<void(Result<BlockData>)> done) {
-            if (const auto it = memory_.find(block); it != memory_.end()) return done(it->second.data);
-            read_file(block, std::move(done));
-        });
+        [this](BlockIndex block, std::function<void(Result<BlockData>)> done) { read_for_taker(block, std::move(done)); });
     uploads_->set_head(head_der_, resolution.head->body.blocks());
 }
 
@@ -133,6 +130,19 @@ void Transfer::read(ReaderId id, BlockIndex block, ReadDone done) {
     if (failure_) return done(*failure_);
     if (state_ != State::fetching) return done(fail(Errc::cancelled, "the transfer stopped"));
     it->second.waiting.emplace(block, std::move(done));
+}
+
+// The block counts as an upload's until the last session lets go of it.
+void Transfer::read_for_taker(BlockIndex block, std::function<void(Result<BlockData>)> done) {
+    std::shared_ptr<void> room = parts_.memory->take(geometry().block_length(block));
+    if (!room) return done(fail(Errc::busy, "too much on its way to members that do not read"));
+    auto counted = [room = std::move(room), done = std::move(done)](Result<BlockData> data) {
+        if (!data) return done(std::move(data));
+        const std::uint8_t* bytes = data->get();
+        done(BlockData(bytes, [data = std::move(*data), room](const std::uint8_t*) {}));
+    };
+    if (const auto it = memory_.find(block); it != memory_.end()) return counted(it->second.data);
+    read_file(block, std::move(counted));
 }
 
 void Transfer::later(std::function<void()> what) {

@@ -15,6 +15,7 @@
 
 #include "proxy/client/fetch.h"
 #include "proxy/client/transfer.h"
+#include "proxy/client/upload_memory.h"
 
 namespace mssl::proxy {
 
@@ -32,6 +33,7 @@ public:
         std::shared_ptr<ServerLink> server;
         std::shared_ptr<BannedPeers> banned;
         std::shared_ptr<RateLimit> limit;
+        std::shared_ptr<UploadMemory> memory;
         std::shared_ptr<ObjectFile> file;  // null: memory only
     };
     Transfer(Parts parts, const Resolution& resolution);
@@ -68,6 +70,7 @@ private:
     void trim_memory();
     void write(BlockIndex block, VerifiedBytes bytes, const Hash& node);
     void lose_store(const Error& why);
+    void read_for_taker(BlockIndex block, std::function<void(Result<BlockData>)> done);
     void later(std::function<void()> what);
     void read_file(BlockIndex block, std::function<void(Result<BlockData>)> done);
     void tell_positions();

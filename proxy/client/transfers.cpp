@@ -64,7 +64,8 @@ public:
           store_(std::move(store)),
           upload_(config.upload),
           peer_port_(config.upload ? peer_port : std::uint16_t{0}),
-          limit_(std::make_shared<RateLimit>(config.upload_limit)) {
+          limit_(std::make_shared<RateLimit>(config.upload_limit)),
+          memory_(std::make_shared<UploadMemory>(runtime.buffers.limit() / 4)) {
         for (unsigned i = 0; i < runtime.loops.size(); ++i) tables_.push_back(std::make_unique<Table>(runtime.loops.at(i)));
     }
 
@@ -158,7 +159,7 @@ private:
                 auto& link = table.links[site.get()];
                 if (!link) link = std::make_shared<ServerLink>(owner, site, self->peer_port_);
                 Transfer::Parts parts{&owner, &self->runtime_, site,         self_member,
-                                      link,   self->banned_,   self->limit_, std::move(file)};
+                                      link,   self->banned_,   self->limit_, self->memory_, std::move(file)};
                 auto transfer = std::make_shared<Transfer>(std::move(parts), resolution);
                 self->replace(table, key, transfer);
                 transfer->start([weak = self->weak_from_this(), &owner, key, raw = transfer.get()] {
@@ -192,6 +193,7 @@ private:
     bool upload_;
     std::uint16_t peer_port_;
     std::shared_ptr<RateLimit> limit_;
+    std::shared_ptr<UploadMemory> memory_;
     std::shared_ptr<BannedPeers> banned_ = std::make_shared<BannedPeers>();
     std::vector<std::unique_ptr<Table>> tables_;
 };

@@ -522,6 +522,31 @@ Test(peer_link, takes_nothing_from_a_member_that_is_not_the_one_named) {
     cr_assert_eq(wrong.closed.value(), Errc::not_member, "%s", errc_name(*wrong.closed).data());
 }
 
+Test(peer_session, a_member_has_so_many_sessions_and_others_have_theirs) {
+    Here h;
+    for (unsigned i = 0; i < PeerLimits{}.sessions; ++i) (void)h.guest();
+    cr_assert(h.in([&] { return std::none_of(h.guests.begin(), h.guests.end(), [](const auto& g) { return g->closed; }); }));
+    Guest& many = h.connect(h.guest_id);
+    cr_assert(h.eventually([&] { return many.closed.has_value(); }));
+    cr_assert_eq(*many.closed, Errc::busy, "%s", errc_name(*many.closed).data());
+    Guest& other = h.connect(Identity(*h.hosts.realm));
+    cr_assert(h.eventually([&] { return other.ready; }));
+    // One that ends makes room.
+    h.in([&] { h.guests.erase(h.guests.begin()); });
+    cr_assert(h.eventually([&] {
+        if (h.guests.back()->ready && !h.guests.back()->closed) return true;
+        return false;
+    }));
+    Guest* again = nullptr;
+    for (int tries = 0; tries < 100; ++tries) {
+        again = &h.connect(h.guest_id);
+        const Errc code = h.answer(*again, h.open(h.ticket()));
+        if (code == Errc::ok) return;
+        cr_assert_eq(code, Errc::busy);
+    }
+    cr_assert_fail("no room was made");
+}
+
 Test(peer_session, ends_with_a_member_that_was_found_lying_meanwhile) {
     Here h;
     Guest& g = h.guest();

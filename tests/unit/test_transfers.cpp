@@ -77,10 +77,16 @@ struct Somewhere {
 class Visitor final : public UploadTaker {
 public:
     void send_control(ControlFrame frame) override { log.push_back(std::move(frame)); }
-    void send_block(BlockFrame, BlockData, std::function<void()> sent) override { sent(); }
+    // Reads nothing: what is sent stays where it is.
+    void send_block(BlockFrame, BlockData data, std::function<void()> sent) override {
+        blocks.push_back(std::move(data));
+        unsent.push_back(std::move(sent));
+    }
     void fail(const Error&) override {}
     MemberId member() const override { return member_number(9); }
     std::vector<ControlFrame> log;
+    std::vector<BlockData> blocks;
+    std::vector<std::function<void()>> unsent;
 };
 
 struct Client {
@@ -319,4 +325,48 @@ Test(transfers, a_block_that_rotted_costs_that_block_alone) {
     cr_assert_eq(rows[0].verified, std::uint64_t{3} * kMinBlockBytes);
     cr_assert(rows[0].stored, "the store is good");
     cr_assert(c.in([&] { return !rotten->come; }), "its reader waits for it: %s", errc_name(rotten->code).data());
+}
+
+// However many objects, sessions and members: three quarters of the buffers stay for what is downloaded here.
+Test(transfers, members_that_do_not_read_cannot_take_all_buffers) {
+    const Somewhere here(0);
+    Client c;
+    c.keep(here);
+    TransferReader& reader = c.join(here);
+    cr_assert(c.gives(reader, here));
+    std::vector<std::shared_ptr<Visitor>> visitors;
+    const std::size_t limit = c.engine.buffers.limit();
+    for (std::size_t i = 0; i < limit / kMinBlockBytes; ++i) {
+        visitors.push_back(std::make_shared<Visitor>());
+        cr_assert_eq(c.attach(here, visitors.back()), Errc::ok);
+        c.in([&] {
+            for (std::uint32_t b = 0; b < 2; ++b) c.places.back()->request(Request{Handle{1}, BlockIndex{b}, kBlocks, 0, false});
+        });
+    }
+    const auto answered = [&] {
+        std::size_t n = 0;
+        for (const auto& v : visitors)
+            n += v->blocks.size() + static_cast<std::size_t>(std::count_if(v->log.begin(), v->log.end(), [](const ControlFrame& f) {
+                     return std::holds_alternative<Refuse>(f);
+                 }));
+        return n;
+    };
+    cr_assert(c.eventually([&] { return answered() == 2 * visitors.size(); }));
+    c.in([&] {
+        std::size_t given = 0;
+        for (const auto& v : visitors) {
+            given += v->blocks.size();
+            for (const ControlFrame& f : v->log)
+                if (const auto* r = std::get_if<Refuse>(&f)) cr_assert_eq(r->code, Errc::busy);
+        }
+        cr_assert_eq(given, limit / 4 / kMinBlockBytes);
+    });
+    cr_assert_leq(c.engine.buffers.in_use(), limit / 2);
+    cr_assert(c.gives(reader, here), "who downloads here does not notice");
+    // They end: all is given back.
+    c.in([&] {
+        c.places.clear();
+        visitors.clear();
+    });
+    cr_assert(c.eventually([&] { return c.engine.buffers.in_use() == 0; }));
 }
