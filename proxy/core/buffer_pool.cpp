@@ -1,5 +1,6 @@
 #include "proxy/core/buffer_pool.h"
 
+#include <algorithm>
 #include <array>
 #include <mutex>
 #include <vector>
@@ -11,6 +12,8 @@ namespace {
 constexpr std::array<std::size_t, 3> kClasses = {64 * 1024, 128 * 1024, 256 * 1024};
 // Idle buffers kept for the next block; what is beyond goes back to the system after a burst.
 constexpr std::size_t kMaxIdle = std::size_t{16} << 20;
+// What a large download adds to a process shall stay below 64 MiB, and there is more than its recent blocks.
+constexpr std::size_t kMostCached = std::size_t{32} << 20;
 
 }  // namespace
 
@@ -50,7 +53,7 @@ struct BufferPool::State {
     std::array<std::vector<Buffer>, kClasses.size()> idle;
 };
 
-BufferPool::BufferPool(std::size_t limit) : state_(std::make_shared<State>(limit)), cache_(std::make_shared<BlockCache>(limit / 4)) {}
+BufferPool::BufferPool(std::size_t limit) : state_(std::make_shared<State>(limit)), cache_(std::make_shared<BlockCache>(std::min(limit / 4, kMostCached))) {}
 
 BufferPool::~BufferPool() = default;
 

@@ -23,7 +23,7 @@ public:
     std::shared_ptr<std::uint8_t[]> get(std::size_t bytes, Use use);
     // From here on a quarter is kept for each use.
     void share() { sharing_.store(true, std::memory_order_relaxed); }
-    // At most a quarter of the pool.
+    // At most a quarter of the pool, or 32 MiB.
     const std::shared_ptr<BlockCache>& cache() { return cache_; }
     std::size_t limit() const;
     std::size_t in_use() const;

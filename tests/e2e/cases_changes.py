@@ -146,8 +146,8 @@ class Old:
 
 
 def unspooled(lab, **kw):
-    """A server that keeps 16 MiB of its object at most: the rest it reads again."""
-    return World(lab, size=32 * MIB, extra_server='spool-size = "0"', **kw)
+    """A server that keeps little of its object, a quarter of its memory: the rest it reads again."""
+    return World(lab, size=32 * MIB, extra_server='spool-size = "0"', process='buffer-memory = "16MiB"', **kw)
 
 
 def ranges_read(w):
