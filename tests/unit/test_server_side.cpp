@@ -397,12 +397,12 @@ std::shared_ptr<Realm> signer_of_day(Server& s, std::int64_t day, const std::fun
 
 // What a member of that day is told of the URL, all of it good on that day. Asked again while the server still takes it over.
 Manifest good_on(Server& s, const Realm& realm, const std::string& path) {
-    const WallTime now = s.now();
-    const Member me(realm, now);
+    const Member me(realm, s.now());
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(1);
     for (;;) {
         Connection c = s.connect();
         const Resolved r = resolved(c.get(path, me.field(c)));
+        const WallTime now = s.now();  // read after what the server signed by it: a second may have begun in between
         const Certificate signer = Certificate::from_der(r.signer_der).value();
         if (signer.public_key() != realm.signer().public_key()) {
             cr_assert(std::chrono::steady_clock::now() < deadline, "still the old signer");
