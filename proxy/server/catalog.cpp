@@ -137,11 +137,9 @@ Status Catalog::load_object(const ObjectId& id, WallTime now) {
     if (!nodes) return nodes.error();
 
     // One signer speaks for all that a Resolved carries: what an earlier one signed says the same under today's.
-    const bool ending = manifest->body.not_after.unix_seconds - now.unix_seconds < kManifestSeconds / 2;
-    if (manifest->signer != realm->signer_id() || ending) {
+    if (manifest->signer != realm->signer_id() || is_ending(manifest->body, now)) {
         Manifest body = manifest->body;
-        body.not_before = now;
-        body.not_after = {now.unix_seconds + kManifestSeconds};
+        begin_validity(body, now);
         manifest = sign_manifest(body, realm->signer_key());
         if (!manifest) return manifest.error();
         if (Status s = write_signed_file(path(id, ".manifest"), realm->signer(), manifest->der); !s) return s;
@@ -194,8 +192,7 @@ Result<Catalog::Registered> Catalog::find_or_add(const Draft& draft, WallTime no
     body.access = draft.access;
     body.exchange = draft.exchange;
     body.price = draft.price;
-    body.not_before = now;
-    body.not_after = {now.unix_seconds + kManifestSeconds};
+    begin_validity(body, now);
     if (draft.length == 0 || draft.length > kMaxObjectBytes) return fail(Errc::malformed, "no object has this length");
     if (Status s = body.check(); !s) return s.error();
     const std::shared_ptr<const Realm> realm = realm_.get();

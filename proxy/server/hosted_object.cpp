@@ -98,11 +98,9 @@ HostedObject::Vouched Hosted::vouched(WallTime now) {
     const std::lock_guard lock(mutex_);
     if (state() != State::complete || !vouched_.head) return vouched_;
     const bool another = vouched_.realm->signer_id() != today->signer_id();
-    const bool ending = vouched_.manifest->body.not_after.unix_seconds - now.unix_seconds < kManifestSeconds / 2;
-    if (!another && !ending) return vouched_;
+    if (!another && !is_ending(vouched_.manifest->body, now)) return vouched_;
     Manifest body = vouched_.manifest->body;
-    body.not_before = now;
-    body.not_after = {now.unix_seconds + kManifestSeconds};
+    begin_validity(body, now);
     Result<SignedManifest> manifest = sign_manifest(body, today->signer_key());
     Result<SignedHead> head = sign_head(vouched_.head->body, today->signer_key());
     if (!manifest || !head) {

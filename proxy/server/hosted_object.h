@@ -93,6 +93,12 @@ public:
 
 // How long a manifest is good: far beyond what a store keeps. Signed anew when less than half is left.
 inline constexpr std::int64_t kManifestSeconds = std::int64_t{365} * 86400;
+inline bool is_ending(const Manifest& body, WallTime now) { return body.not_after.unix_seconds - now.unix_seconds < kManifestSeconds / 2; }
+// As to be signed now.
+inline void begin_validity(Manifest& body, WallTime now) {
+    body.not_before = now;
+    body.not_after = {now.unix_seconds + kManifestSeconds};
+}
 
 // Bytes that wait for the spool, over which the cold read pauses.
 inline constexpr std::size_t kMaxSpoolBacklog = 16 * 1024 * 1024;
