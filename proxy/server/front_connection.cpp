@@ -19,18 +19,22 @@ constexpr std::size_t kMaxOutput = 256 * 1024;
 constexpr std::size_t kRecordBytes = 16 * 1024;
 constexpr Duration kHeadTime = std::chrono::seconds(30);   // from a head's first byte to its last
 constexpr Duration kIdleTime = std::chrono::seconds(75);   // between requests: longer than clients keep connections
+// In X-Forwarded-For, which every server adds a hop to: a loop ends here before it has all descriptors.
+constexpr std::size_t kMaxHops = 32;
 constexpr Duration kStalledTime = std::chrono::seconds(120);  // with output that the client does not take
 
 std::string_view reason_of(std::uint16_t status) {
     switch (status) {
     case 400: return "Bad Request";
     case 408: return "Request Timeout";
+    case 405: return "Method Not Allowed";
     case 421: return "Misdirected Request";
     case 431: return "Request Header Fields Too Large";
     case 501: return "Not Implemented";
     case 502: return "Bad Gateway";
     case 503: return "Service Unavailable";
     case 504: return "Gateway Timeout";
+    case 508: return "Loop Detected";
     default: return "Error";
     }
 }
@@ -195,12 +199,14 @@ std::unique_ptr<Answerer> FrontConnection::choose_exchange() {
     std::vector<HeaderField>& fields = request_.fields.items();
     std::erase_if(fields, [](const HeaderField& f) { return is_mssl_field(f.name); });
 
+    if (request_.fields.list("X-Forwarded-For").size() >= kMaxHops) return refuse(508, "an [[origin]] leads back here"), nullptr;
+    if (hops_left(request_) == 0U) return answer_here(), nullptr;
     const bool resolvable = member && request_.method == "GET" && request_.body == BodyKind::none && !request_.upgrade &&
                             origin->rule_for(request_.target) != nullptr;
     AnswerPort& port = *this;
     if (resolvable) return std::make_unique<ResolveExchange>(port, parts, std::move(origin), request_, *member);
     add(front_->loop->counters().requests_relayed);
-    return std::make_unique<ProxyExchange>(port, std::move(origin), request_);
+    return std::make_unique<ProxyExchange>(port, std::move(origin), request_, stream_->is_tls() && !member);
 }
 
 // Whose request it is: proven once a connection, remembered for its later ones.
@@ -216,6 +222,17 @@ std::optional<MemberId> FrontConnection::prove(const FrontParts& parts, std::str
     }
     member_ = field->member->member_id();
     return member_;
+}
+
+// RFC 9110 §7.6.2: it was to go no further. What TRACE would send back may hold what the asker's other programs do not show it.
+void FrontConnection::answer_here() {
+    if (request_.method == "TRACE") return refuse(405, "TRACE ends here");
+    ResponseHead head;
+    head.status = 200;
+    head.reason = "OK";
+    head.body = BodyKind::length;
+    send_head(std::move(head));
+    send_end();
 }
 
 void FrontConnection::request_room() {

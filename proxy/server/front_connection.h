@@ -55,6 +55,7 @@ private:
     std::unique_ptr<Answerer> choose_exchange();
     std::optional<MemberId> prove(const FrontParts& parts, std::string_view field);
     void refuse(std::uint16_t status, std::string_view text);
+    void answer_here();
     void after_answer();
     void queue(View bytes);
     void flush();

@@ -1,19 +1,40 @@
 #include "proxy/server/proxy_exchange.h"
 
+#include <charconv>
 #include <utility>
 
 #include "proxy/core/log.h"
 
 namespace mssl::proxy {
 
+namespace {
+
+// What the client's half calls itself there. To the origin the two halves are one front: a proxy in its Via would make it answer
+// otherwise than without us (nginx stops compressing).
+bool is_own_via(const HeaderField& f) {
+    return iequals(f.name, "Via") && (f.value == "1.1 msslproxy" || f.value == "1.0 msslproxy");
+}
+
+}  // namespace
+
+std::optional<std::uint64_t> hops_left(const RequestHead& request) {
+    if ((request.method != "OPTIONS" && request.method != "TRACE") || request.fields.count("Max-Forwards") != 1) return std::nullopt;
+    const std::string& text = *request.fields.find("Max-Forwards");
+    std::uint64_t left = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), left);
+    if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+    return left;
+}
+
 bool is_mssl_field(std::string_view name) { return name.size() > 5 && iequals(name.substr(0, 5), "MSSL-"); }
 
-RequestHead forward_request(const RequestHead& request, const Address& client, bool tls) {
+RequestHead forward_request(const RequestHead& request, const Address& client, bool https) {
     RequestHead out = request;
     const std::string* upgrade = request.upgrade ? request.fields.find("Upgrade") : nullptr;
     const std::string protocol = upgrade != nullptr ? *upgrade : std::string{};
     out.fields.remove_hop_by_hop();
-    std::erase_if(out.fields.items(), [](const HeaderField& f) { return is_mssl_field(f.name); });
+    std::erase_if(out.fields.items(), [](const HeaderField& f) { return is_mssl_field(f.name) || is_own_via(f); });
+    if (const auto left = hops_left(request); left && *left > 0) out.fields.set("Max-Forwards", std::to_string(*left - 1));
     if (!protocol.empty()) {
         out.fields.add("Connection", "Upgrade");
         out.fields.add("Upgrade", protocol);
@@ -22,7 +43,7 @@ RequestHead forward_request(const RequestHead& request, const Address& client, b
     for (const std::string& hop : out.fields.list("X-Forwarded-For")) chain += hop + ", ";
     out.fields.remove("X-Forwarded-For");
     out.fields.add("X-Forwarded-For", chain + client.ip_string());
-    out.fields.set("X-Forwarded-Proto", tls ? "https" : "http");
+    out.fields.set("X-Forwarded-Proto", https ? "https" : "http");
     out.minor = 1;
     out.keep_alive = true;
     return out;
@@ -44,12 +65,11 @@ ResponseHead forward_answer(ResponseHead answer) {
 
 std::uint16_t status_for(const Error& error) { return error.code == Errc::timed_out ? 504 : 502; }
 
-ProxyExchange::ProxyExchange(AnswerPort& port, std::shared_ptr<const Origin> origin, RequestHead request)
-    : port_(&port), origin_(std::move(origin)), request_(std::move(request)) {}
+ProxyExchange::ProxyExchange(AnswerPort& port, std::shared_ptr<const Origin> origin, RequestHead request, bool https)
+    : port_(&port), origin_(std::move(origin)), request_(std::move(request)), https_(https) {}
 
 void ProxyExchange::begin() {
-    const Stream& client = port_->stream();
-    upstream_ = origin_->start(port_->loop(), forward_request(request_, client.peer(), client.is_tls()), *this);
+    upstream_ = origin_->start(port_->loop(), forward_request(request_, port_->stream().peer(), https_), *this);
 }
 
 void ProxyExchange::stop() {

@@ -10,8 +10,11 @@ namespace mssl::proxy {
 
 // "MSSL-…": never passes from an application or an origin (protocol/resolve.h).
 bool is_mssl_field(std::string_view name);
-// What goes to the origin for a client's request: end-to-end fields, Upgrade when asked for, X-Forwarded-For and -Proto.
-RequestHead forward_request(const RequestHead& request, const Address& client, bool tls);
+// What goes to the origin for a client's request: end-to-end fields, Upgrade when asked for, X-Forwarded-For and -Proto. https: whether
+// the application spoke it; a member's did not, whatever the member speaks with us.
+RequestHead forward_request(const RequestHead& request, const Address& client, bool https);
+// Max-Forwards, where it means something.
+std::optional<std::uint64_t> hops_left(const RequestHead& request);
 // What goes back: end-to-end fields; Connection and Upgrade of a 101.
 ResponseHead forward_answer(ResponseHead answer);
 // 504 when the origin was too slow, else 502.
@@ -20,7 +23,7 @@ std::uint16_t status_for(const Error& error);
 class ProxyExchange final : public Answerer, private HttpClientHandler {
 public:
     // request's content follows through on_request_body().
-    ProxyExchange(AnswerPort& port, std::shared_ptr<const Origin> origin, RequestHead request);
+    ProxyExchange(AnswerPort& port, std::shared_ptr<const Origin> origin, RequestHead request, bool https);
     void begin() override;
     bool on_request_body(View piece) override;
     void on_request_end() override;
@@ -38,6 +41,7 @@ private:
     AnswerPort* port_;  // null: stopped
     std::shared_ptr<const Origin> origin_;
     RequestHead request_;
+    bool https_;
     std::unique_ptr<OriginExchange> upstream_;
     bool tunnel_ = false;
 };

@@ -48,7 +48,7 @@ ResolveAsk::~ResolveAsk() {
 void ResolveAsk::begin() {
     const std::shared_ptr<HostedObject> known = question_.parts->catalog->newest(url_);
     plan_ = plan_resolve(question_.request, known ? std::optional(known->manifest()->body.validator) : std::nullopt);
-    exchange_ = question_.origin->start(*loop_, forward_request(plan_.ask, question_.client, true), *this);
+    exchange_ = question_.origin->start(*loop_, forward_request(plan_.ask, question_.client, false), *this);
 }
 
 void ResolveAsk::leave() {

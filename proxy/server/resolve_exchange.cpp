@@ -94,7 +94,7 @@ void ResolveExchange::put_own() {
     opening_.reset();
     if (!port_) return;
     add(port_->loop().counters().requests_relayed);
-    own_ = std::make_unique<ProxyExchange>(*port_, origin_, request_);
+    own_ = std::make_unique<ProxyExchange>(*port_, origin_, request_, false);
     own_->begin();
 }
 

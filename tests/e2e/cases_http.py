@@ -67,6 +67,26 @@ def one_handshake_for_all_requests(lab):
 
 
 @case()
+def origin_answers_as_if_we_were_not_there(lab):
+    """The origin compresses and names schemes as for the application itself, also behind an explicit proxy."""
+    w = World(lab, nginx_extra="""
+        gzip on; gzip_types *;
+        location = /proto { default_type text/plain; return 200 "$http_x_forwarded_proto $http_x_forwarded_for $http_via"; }""")
+    c = w.client()
+    direct = w.host.run("curl", "-sS", "--noproxy", "*", "-H", "Accept-Encoding: gzip", "-H", "Host: " + NAME, "-D-", "-o", "/dev/null",
+                        "http://127.0.0.1/small.bin").stdout
+    expect("Content-Encoding: gzip" in direct, "nginx to compress", direct)
+    for proxied in ([], ["-x", "http://127.0.0.1:%d" % c.proxy_port]):
+        url = "http://%s/" % NAME
+        through = proxied or ["--noproxy", "*"]
+        out = output_of(c)
+        head = c.host.run("curl", "-sS", *through, "--compressed", "-D-", "-o", out, url + "small.bin").stdout
+        expect("Content-Encoding: gzip" in head and content(out) == content(w.small), "the same through us", head)
+        seen = c.host.run("curl", "-sS", *through, url + "proto").stdout
+        expect(seen == "http %s " % c.host.ip, "scheme and address of who asks, and no Via", seen)
+
+
+@case()
 def head_as_at_the_origin(lab):
     """HEAD of a shared object says what the origin says, and has no body."""
     w, c = seeded(lab)

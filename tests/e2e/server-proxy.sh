@@ -159,6 +159,12 @@ ours echo.test /early -D "$work/h" -o "$work/b"
 grep -q '103' "$work/h" || bad "103 did not come through"
 [ "$(cat "$work/b")" = ok ] || bad "answer after a 103"
 [ "$(ours echo.test /fwd -H 'X-Forwarded-For: 192.0.2.7')" = "https 192.0.2.7, 127.0.0.1" ] || bad "X-Forwarded-*"
+many=$(seq -s , -f '192.0.2.%g' 1 31)
+[ "$(ours echo.test /fwd -o /dev/null -w '%{http_code}' -H "X-Forwarded-For: $many")" = 200 ] || bad "31 hops are no loop"
+[ "$(ours echo.test /fwd -o /dev/null -w '%{http_code}' -H "X-Forwarded-For: $many, 192.0.2.32")" = 508 ] || bad "a loop goes on"
+[ "$(ours echo.test /fwd -o /dev/null -w '%{http_code}' -X OPTIONS -H 'Max-Forwards: 0')" = 200 ] || bad "OPTIONS went on"
+[ "$(ours echo.test /fwd -o /dev/null -w '%{http_code}' -X OPTIONS -H 'Max-Forwards: 1')" = 501 ] || bad "OPTIONS did not reach the origin"
+[ "$(ours echo.test /fwd -o /dev/null -w '%{http_code}' -X TRACE -H 'Max-Forwards: 0')" = 405 ] || bad "TRACE was answered"
 cat >"$work/upgrade.py" <<'EOF'
 import socket, ssl, sys
 tls = ssl.create_default_context(cafile=sys.argv[2])

@@ -152,6 +152,28 @@ Test(forwarding, says_for_whom_and_never_an_mssl_field) {
     cr_assert_eq(out.fields.items().size(), 2U);
 }
 
+Test(forwarding, is_by_http_for_a_members_application_and_shows_no_proxy_of_ours) {
+    const Address client = Address::parse("192.0.2.9:1000").value();
+    const RequestHead out = forward_request(request({{"Via", "1.1 other"}, {"Via", "1.1 msslproxy"}, {"Max-Forwards", "0"}}), client, false);
+    cr_assert_eq(field(out, "X-Forwarded-Proto"), "http");
+    cr_assert_eq(out.fields.count("Via"), 1);
+    cr_assert_eq(field(out, "Via"), "1.1 other");
+    cr_assert_eq(field(out, "Max-Forwards"), "0", "of GET it says nothing");
+}
+
+Test(forwarding, counts_the_hops_that_are_left) {
+    RequestHead r = request({{"Max-Forwards", "2"}});
+    r.method = "OPTIONS";
+    const RequestHead out = forward_request(r, Address::parse("192.0.2.9:1000").value(), false);
+    cr_assert_eq(field(out, "Max-Forwards"), "1");
+    cr_assert_eq(hops_left(out).value(), 1U);
+    r.method = "GET";
+    cr_assert(!hops_left(r));
+    r.method = "TRACE";
+    r.fields.set("Max-Forwards", "2x");
+    cr_assert(!hops_left(r));
+}
+
 Test(range_answer, is_the_range_of_that_representation_or_the_end_of_it) {
     Manifest m;
     m.url = "http://files.example:80/a?b";
