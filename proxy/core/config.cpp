@@ -78,6 +78,14 @@ void read_host(ConfigSection& s, std::string& host, std::uint16_t& port) {
     port = parsed->port;
 }
 
+// A file whose content must stay its owner's. group: its group may read it (as Debian's ssl-cert reads keys).
+void check_secret(ConfigSection& s, const std::string& key, const std::string& file, bool group) {
+    struct stat st {};
+    if (file.empty() || stat(file.c_str(), &st) != 0) return;
+    if ((st.st_mode & (S_IRWXO | S_IWGRP | (group ? 0U : unsigned{S_IRWXG}))) != 0)
+        s.error(key, key + ": " + file + " is open to others, expected mode 0600" + (group ? " or 0640" : ""));
+}
+
 // ── [server], [[origin]] ──
 
 void read_share(ConfigSection& s, OriginConfig& origin) {
@@ -141,11 +149,13 @@ void read_server(ConfigSection& s, ConfigSection& root, FirstError& errors, Conf
     s.require("private-key");
     s.path("certificate", PathKind::file, server.certificate);
     s.path("private-key", PathKind::file, server.private_key);
+    check_secret(s, "private-key", server.private_key, true);
     s.path("state", PathKind::any, server.state);
     std::size_t enrol = 0;
     s.choice("enrol", {"open", "token"}, {}, enrol);
     server.enrol = enrol == 0 ? "open" : "token";
     s.path("token-file", PathKind::file, server.token_file);
+    check_secret(s, "token-file", server.token_file, true);
     if (enrol == 1) s.require("token-file");
     s.size("spool-size", 0, server.spool_max);
     std::uint64_t days = server.member_days;
@@ -185,9 +195,7 @@ void read_site(ConfigSection& s, ClientConfig& client) {
     s.choice("fallback", {"origin", "none"}, {}, fallback);
     site.fallback_origin = fallback == 0;
     s.path("token-file", PathKind::file, site.enrol_token_file);
-    if (struct stat st {}; !site.enrol_token_file.empty() && stat(site.enrol_token_file.c_str(), &st) == 0)
-        if ((st.st_mode & (S_IRWXG | S_IRWXO)) != 0)
-            s.error("token-file", "token-file: " + site.enrol_token_file + " is open to others, expected mode 0600");
+    check_secret(s, "token-file", site.enrol_token_file, false);
     for (const SiteConfig& other : client.sites)
         if (other.host == site.host && other.port == site.port)
             s.error("host", "host: a second [[site]] for " + site.host + ":" + std::to_string(site.port));

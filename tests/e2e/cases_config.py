@@ -1,5 +1,6 @@
 """A configuration that is wrong in any way: refused with where and what, before anything happens; and while running, not taken."""
 import os
+import shutil
 import signal
 
 from harness import DAEMON_USER, msslproxy, run, wait_for
@@ -38,6 +39,7 @@ WRONG = (
     ("a certificate that is not there", SERVER.replace("good.pem", "none.pem"), "2:15", "No such file"),
     ("a certificate of garbage", SERVER.replace("good.pem", "garbage.pem"), "2:15", "garbage.pem"),
     ("a key that it may not read", SERVER.replace("good.key", "secret.key"), "3:15", "secret.key: Permission denied"),
+    ("a key that all may read", SERVER.replace("good.key", "open.key"), "3:15", "expected mode 0600 or 0640"),
     ("a key of another certificate", SERVER.replace("good.key", "other.key"), "2:15", ""),
     ("an origin twice", ORIGIN + "root = \".\"\n[[origin]]\nhost = \"a.example\"\nroot = \".\"\n", "9:8", "a second [[origin]]"),
     ("an origin from nowhere", ORIGIN, "6:8", "needs the key url or root"),
@@ -64,7 +66,11 @@ def files(lab):
         certificate, key = issue(name)
         for path in (certificate, key):
             with open(path) as f:
-                host.write(os.path.basename(path), f.read())
+                copy = host.write(os.path.basename(path), f.read(), mode=0o644 if path == certificate else 0o600)
+            if os.geteuid() == 0:
+                shutil.chown(copy, DAEMON_USER)
+    shutil.copyfile(os.path.join(host.dir, "good.key"), os.path.join(host.dir, "open.key"))
+    os.chmod(os.path.join(host.dir, "open.key"), 0o644)
     host.write("garbage.pem", "garbage\n")
     host.write("secret.key", "nobody reads this\n", mode=0o000)
     return host

@@ -23,6 +23,8 @@ struct Files {
         std::filesystem::create_directory(dir.path("www"));
         dir.write("open-token", "secret\n");
         std::filesystem::permissions(dir.path("open-token"), std::filesystem::perms(0644));
+        std::filesystem::copy_file(dir.path("tls.key"), dir.path("open.key"));
+        std::filesystem::permissions(dir.path("open.key"), std::filesystem::perms(0644));
     }
     Result<std::shared_ptr<const Config>> load(const std::string& text) const {
         return load_config(dir.write("test.toml", text));
@@ -51,6 +53,15 @@ Test(config, a_server_needs_little) {
     cr_assert_eq(c.workers, 4U);
     cr_assert(c.log_level == log::Level::info);
     cr_assert(c.drain_timeout == seconds(30));
+}
+
+Test(config, lets_a_group_read_the_servers_key) {
+    const Files files;
+    std::filesystem::permissions(files.dir.path("tls.key"), std::filesystem::perms(0640));
+    const auto config = files.load(kServer);
+    cr_assert(config.has_value(), "%s", config.error().detail.c_str());
+    std::filesystem::permissions(files.dir.path("tls.key"), std::filesystem::perms(0660));
+    cr_assert(!files.load(kServer).has_value(), "who may write it chooses it");
 }
 
 Test(config, takes_every_directive_of_a_server) {
@@ -213,6 +224,8 @@ const Bad kBad[] = {
     {"[server]\nprivate-key = \"tls.key\"\n", "1:1", "[server] needs the key certificate"},
     {"[server]\ncertificate = \"none.pem\"\nprivate-key = \"tls.key\"\n", "2:15", "No such file"},
     {"[server]\ncertificate = \"garbage.pem\"\nprivate-key = \"tls.key\"\n", "2:15", "garbage.pem"},
+    {"[server]\ncertificate = \"tls.pem\"\nprivate-key = \"open.key\"\n", "3:15", "expected mode 0600 or 0640"},
+    {"S\nenrol = \"token\"\ntoken-file = \"open-token\"\n", "6:14", "expected mode 0600 or 0640"},
     {"S\nlisten = []\n", "5:10", "expected at least one string"},
     {"S\nlisten = [\"[::]:443\", 5]\n", "5:23", "listen: found integer 5, expected a string"},
     {"S\nenrol = \"token\"\n", "1:1", "[server] needs the key token-file"},

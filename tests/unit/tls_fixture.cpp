@@ -68,6 +68,7 @@ TestCertificate::TestCertificate(const TempDir& dir, const std::string& name, co
     const FilePtr c(std::fopen(certificate_file.c_str(), "w")), k(std::fopen(key_file.c_str(), "w"));
     must(c && k && PEM_write_X509(c.get(), x509.get()) == 1 &&
          PEM_write_PrivateKey(k.get(), key.get(), nullptr, nullptr, 0, nullptr, nullptr) == 1);
+    std::filesystem::permissions(key_file, std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
 }
 
 }  // namespace mssl::test
