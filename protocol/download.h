@@ -100,6 +100,7 @@ public:
     // source, and before or after the first head.
     void restore(const Bitmap& have, const std::vector<std::pair<NodePosition, Hash>>& nodes);
     void add_source(MonoTime now, SourceId id, SourceKind kind);
+    // With a SendCancel for all that it owes, for an owner that stays connected to it.
     void remove_source(MonoTime now, SourceId id);
     void on_have(MonoTime now, SourceId id, const Bitmap& all);            // OPENED
     void on_have(MonoTime now, SourceId id, const std::vector<BlockRange>& more);

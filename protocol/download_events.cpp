@@ -158,6 +158,9 @@ void Download::remove_source(MonoTime now, SourceId id) {
     Impl& d = *impl_;
     const auto it = d.sources.find(id);
     if (it == d.sources.end()) return;
+    // It may be connected still: what it has not begun to send it need not.
+    for (const auto& [b, a] : it->second.asked)
+        if (!a.begun) d.act(SendCancel{id, BlockIndex{b}});
     d.drop_requests(now, it->second);
     if (it->second.kind == SourceKind::server) d.tokens = {};
     d.sources.erase(it);

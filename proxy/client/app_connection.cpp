@@ -77,7 +77,10 @@ void AppConnection::on_readable() {
         const AppInput::Came came = in_.read(*stream_);
         if (came == AppInput::Came::bytes) read_at_ = loop_->now();
         // Of this direction alone: who asked and then ended still wants the answers.
-        if (came == AppInput::Came::end) wrote_at_ = loop_->now();
+        if (came == AppInput::Came::end) {
+            wrote_at_ = loop_->now();
+            look_for_its_end();
+        }
         pump();
         if (came != AppInput::Came::bytes) return;
     }
@@ -471,10 +474,14 @@ void AppConnection::delivery_failed(const Error& why) {
 
 void AppConnection::pump_delivery() {
     std::size_t written = 0;
+    turn_.unfed.reset();
     while (delivery_ && !over()) {
         Delivery& d = *delivery_->delivery;
         switch (d.next()) {
-        case Delivery::Next::wait: stream_->want_write(false); return;
+        case Delivery::Next::wait:
+            stream_->want_write(false);
+            turn_.unfed = loop_->now();
+            return look_for_its_end();
         case Delivery::Next::broken: {
             const Error why = d.error().value_or(fail(Errc::internal, "delivery"));
             if (d.untouched()) return delivery_failed(why);
@@ -609,7 +616,11 @@ void AppConnection::tick() {
         }
         return;
     case State::answering:
-        if (delivery_ && in_.ended() && now - wrote_at_ > kGoneTime) return on_error(fail(Errc::closed, "ended its direction"));
+        if (delivery_ && in_.ended()) {
+            if (turn_.unfed && now - std::max(*turn_.unfed, wrote_at_) >= kGoneTime)
+                return on_error(fail(Errc::closed, "ended its direction"));
+            look_for_its_end();
+        }
         if (!out_.empty() && now - wrote_at_ > kStalledTime)
             return answer_broken(fail(Errc::timed_out, "the application reads nothing"));
         if (!turn_.request_over && !turn_.request_paused && !pending && now - read_at_ > kContentTime && answering_) {
@@ -626,6 +637,13 @@ void AppConnection::tick() {
         return;
     case State::over: return;
     }
+}
+
+// The end of its direction alone does not say that an application is gone. Where there is something to write, the answer to that
+// does; while its socket is full it would have been reset. Where there is nothing, time has to.
+void AppConnection::look_for_its_end() {
+    if (!delivery_ || !in_.ended() || !turn_.unfed) return;
+    tick_.start(std::clamp(std::max(*turn_.unfed, wrote_at_) + kGoneTime - loop_->now(), Duration(1000), kTick));
 }
 
 void AppConnection::log_answer(std::string_view end) {

@@ -48,6 +48,7 @@ private:
         bool request_over = false, request_paused = false;
         bool head_sent = false, answer_over = false, keep_alive = true;
         bool starved = false;               // answer_body() said stop
+        std::optional<MonoTime> unfed;      // there is nothing of the object to write, since then
         bool to_a_proxy = false;            // the application knows that it speaks to one
         BodyWriter body;
         std::uint16_t status = 0;
@@ -97,6 +98,7 @@ private:
     void drop_answer();
     void update_interest();
     void tick();
+    void look_for_its_end();
     void log_answer(std::string_view end);
     bool over() const { return state_ == State::over; }
 

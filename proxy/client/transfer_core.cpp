@@ -68,6 +68,7 @@ bool Transfer::can_join(const Resolution& resolution) const {
 Transfer::ReaderId Transfer::add_reader(const Resolution& resolution) {
     linger_.stop();
     const ReaderId id = next_reader_++;
+    last_read_ = parts_.loop->now();
     readers_[id];
     fetch_->update(resolution);
     go_on();
@@ -78,7 +79,9 @@ Transfer::ReaderId Transfer::add_reader(const Resolution& resolution) {
 void Transfer::remove_reader(ReaderId id) {
     if (readers_.erase(id) == 0) return;
     idle_since_ = parts_.loop->now();
-    if (readers_.empty() && state_ == State::fetching) linger_.start(kLinger);
+    // One that waited in vain before it was found to be gone has lingered by that.
+    if (readers_.empty() && state_ == State::fetching)
+        linger_.start(std::clamp(kLinger - (idle_since_ - last_read_), Duration(1000), kLinger));
     tell_positions();
     trim_memory();
 }
@@ -86,6 +89,7 @@ void Transfer::remove_reader(ReaderId id) {
 void Transfer::position(ReaderId id, std::uint64_t offset) {
     const auto it = readers_.find(id);
     if (it == readers_.end() || it->second.offset == offset) return;
+    last_read_ = parts_.loop->now();
     it->second.offset = offset;
     tell_positions();
     if (!parts_.file || store_failed_) trim_memory();

@@ -103,6 +103,7 @@ private:
     Timer again_;                                // for what waits for a buffer
     std::vector<std::function<void()>> waiting_;
     MonoTime idle_since_{};
+    MonoTime last_read_{};  // an application asked for something, or got it
     MonoTime started_{};
 };
 

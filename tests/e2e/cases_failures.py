@@ -172,6 +172,50 @@ def client_killed_goes_on(lab):
 
 # ── Who the server is not ──
 
+# ── The application ──
+
+def expect_stopped(w, c, sent_before):
+    """Its transfer stopped for want of readers, and what the server sent after that moment is what crossed its way. The uplink
+    carries SLOW a second: how much came is how long it took."""
+    wait_for("the transfer to stop", lambda: transfer(c).get("state") == "seeding")
+    expect('end="no reader left"' in c.log(), "no reader left", c.program.tail())
+    sent = w.host.sent_bytes()
+    expect(sent - sent_before < 3 * SLOW * 1000000 / 8 + MIB, "the server to have stopped sending", (sent_before, sent))
+    wait_for("the server to stand still", lambda: w.host.sent_bytes() - sent < 256 * 1024)
+
+
+@case()
+def application_killed_in_mid_download(lab):
+    """The only application dies in mid-download, asked by number or for any block: the server is not asked for the rest."""
+    w, c, d = half_way(lab)
+    w.host.shape(up_mbit=SLOW)
+    wait_received(d, d.size() + 256 * 1024)
+    before = w.host.sent_bytes()
+    d.process.kill()
+    d.process.wait()
+    expect_stopped(w, c, before)
+    verified = transfer(c)["verified"]
+    expect(verified < w.length, "the rest never to have come", verified)
+
+
+@case()
+def application_killed_while_nothing_comes(lab):
+    """The application ends while nothing can be delivered to it: a reset or an end of its direction is noticed all the same, long
+    before the transfer would have given up."""
+    w, c, d = half_way(lab)
+    w.host.unplug()
+    size = [-1]
+
+    def still():
+        before, size[0] = size[0], d.size()
+        return before == size[0]
+    wait_for("the download to stand still", still)
+    d.process.kill()
+    d.process.wait()
+    wait_for("the transfer to stop", lambda: transfer(c).get("state") != "fetching")
+    expect(transfer(c)["state"] == "seeding", "for want of a reader, not of sources", transfer(c))
+
+
 def wrong_certificate(lab, how):
     w = World(lab, certificate_for="other.example.org" if how == "name" else None)
     ca = w.issue.ca

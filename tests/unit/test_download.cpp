@@ -318,6 +318,31 @@ Test(download, a_refused_block_is_asked_for_elsewhere) {
     cr_assert(f.download.complete());
 }
 
+// Nobody wants the object any more, and the connection stays: nothing more of it comes.
+Test(download, what_a_source_owes_is_cancelled_when_it_leaves) {
+    Fixture f;
+    f.head();
+    f.peer(kPeer);
+    const auto asked = f.take();
+    cr_assert_geq(asked.size(), 2u);
+    const SendRequest& begun = asked[0];
+    f.block(kPeer, f.frame(begun.request.block.v, begun.request.nodes, begun.request.head_blocks));
+    f.cancels.clear();
+    f.download.remove_source(f.now, kPeer);
+    f.drain();
+    std::vector<std::uint32_t> owed, cancelled;
+    for (const SendRequest& r : asked)
+        if (r.request.block != begun.request.block) owed.push_back(r.request.block.v);
+    for (const SendRequest& r : f.requests) owed.push_back(r.request.block.v);
+    for (const SendCancel& c : f.cancels) {
+        cr_assert_eq(c.source, kPeer);
+        cancelled.push_back(c.block.v);
+    }
+    std::ranges::sort(owed);
+    std::ranges::sort(cancelled);
+    cr_assert(owed == cancelled, "%zu were owed, %zu cancelled", owed.size(), cancelled.size());
+}
+
 Test(download, what_a_source_owed_is_asked_for_elsewhere_when_it_leaves) {
     Fixture f;
     f.head();
