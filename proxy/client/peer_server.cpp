@@ -35,7 +35,6 @@ Result<std::unique_ptr<PeerServer>> PeerServer::open(Runtime& runtime, const Add
         Listener::open(runtime.loops, at, [weak = std::weak_ptr(out->impl_)](Loop& loop, Fd fd, const Address&) {
             const auto impl = weak.lock();
             if (!impl) return;
-            add(loop.counters().connections_accepted);
             // Not enrolled anywhere yet: nothing to show, nothing to serve.
             if (auto membership = impl->membership()) 
                 PeerSession::start(loop, std::move(fd), std::move(membership), impl->transfers, impl->count, impl->limits);

@@ -140,6 +140,7 @@ bool Wire::fill_record(Bytes& record) {
         }
         record.insert(record.end(), next_->header.begin(), next_->header.end());
         record.insert(record.end(), next_->payload.begin(), next_->payload.end());
+        payload_sent_ += next_->payload.size();
         next_.reset();
     }
     return !record.empty();

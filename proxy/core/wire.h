@@ -48,6 +48,8 @@ public:
     void finish();
 
     std::size_t queued_data() const { return session_.queued_data(); }
+    // Of blocks: what left, which is not what was cancelled in the queue.
+    std::uint64_t payload_sent() const { return payload_sent_; }
     void set_low_mark(std::size_t bytes) { low_mark_ = bytes; }
     const Session& session() const { return session_; }
     Stream& stream() { return *stream_; }
@@ -79,6 +81,7 @@ private:
     Timer linger_;
     Bytes pending_;             // a record the socket did not take yet
     std::optional<OutChunk> next_;  // begun: did not fit the last record
+    std::uint64_t payload_sent_ = 0;
     std::size_t low_mark_ = 64 * 1024;
     std::optional<Error> ending_;  // why, once decided; reported after the output went out
     bool finishing_ = false;

@@ -25,7 +25,6 @@ bool ColdRead::over() const { return broken_ || object_->state() == HostedObject
 
 void ColdRead::feed(View piece) {
     if (over()) return;
-    add(loop_->counters().bytes_from_origin, piece.size());
     take(piece);
     update_pause();
 }

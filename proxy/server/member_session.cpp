@@ -109,6 +109,7 @@ private:
     void pass_on(Handle handle, std::function<Status(HostedObject&, TakerId)> f);
     void close_handle(Handle handle, Errc code);
     void send_head(Opened& opened, const HeadFrame& head);
+    void count_sent();
     void tick();
 
     Loop* loop_;
@@ -132,7 +133,7 @@ private:
     MonoTime begun_;
     MonoTime heard_;
     std::uint64_t handles_ever_ = 0;
-    std::uint64_t bytes_ = 0;
+    std::uint64_t counted_ = 0;  // of the payload that left
 };
 
 // ── Life ──
@@ -172,13 +173,14 @@ void MemberSession::drain() {
 void MemberSession::on_closed(const Error& why) {
     timer_.stop();
     if (drain_timer_) drain_timer_->stop();
+    count_sent();
     for (auto& [_, o] : opened_) o.taker->leave();
     opened_.clear();
     log::info("member session done", {{"member", member_ ? member_->id.hex() : std::string("none")},
                                       {"address", address_.ip_string()},
                                       {"ms", (loop_->now() - begun_).count() / 1000},
                                       {"objects", handles_ever_},
-                                      {"bytes_out", bytes_},
+                                      {"bytes_out", counted_},
                                       {"why", why.to_string()}});
     shared_->loops[loop_->number()].sessions.erase(this);
     shared_->open.fetch_sub(1, std::memory_order_relaxed);
@@ -191,6 +193,7 @@ void MemberSession::tick() {
     if (!ready_) return wire_->fail(Errc::timed_out, "no HELLO");
     if (!member_ && !enrolling_) return wire_->fail(Errc::not_member, "neither a certificate nor an enrolment");
     if (now - heard_ > MemberSessions::kDead) return wire_->fail(Errc::timed_out, "no answer to PING");
+    count_sent();
     wire_->ping();
     timer_.start(MemberSessions::kPing);
 }
@@ -435,8 +438,15 @@ void MemberSession::send_head(Opened& opened, const HeadFrame& head) {
     heads_out_.push_back(head.handle);
 }
 
+void MemberSession::count_sent() {
+    const std::uint64_t sent = wire_->payload_sent();
+    add(loop_->counters().bytes_to_members, sent - counted_);
+    counted_ = sent;
+}
+
 // A record was written: what had been queued of HEADs is gone with it.
 void MemberSession::on_drained() {
+    count_sent();
     if (heads_out_.empty()) return;
     for (const Handle handle : std::exchange(heads_out_, {})) {
         Opened* o = find(handle);
@@ -452,8 +462,7 @@ void MemberSession::block_from_object(const BlockFrame& frame, BlockData data) {
     // The block may be one that only the newest head covers.
     if (o->next_head) send_head(*o, HeadFrame(*o->next_head));
     if (frame.length != 0) o->requested.erase(frame.block.v);
-    bytes_ += frame.length;
-    add(loop_->counters().bytes_to_members, frame.length);
+    count_sent();
     wire_->send_block(frame, PayloadRef{frame.handle, frame.block, std::move(data), frame.length});
 }
 

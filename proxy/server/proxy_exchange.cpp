@@ -93,6 +93,7 @@ void ProxyExchange::on_response_head(ResponseHead head) {
 
 void ProxyExchange::on_body(View piece) {
     if (!port_) return;
+    add(port_->loop().counters().bytes_from_origin, piece.size());
     if (!port_->send_body(piece) && upstream_) upstream_->pause_reading(true);
 }
 

@@ -127,6 +127,7 @@ void ResolveAsk::relay(ResponseHead answer) {
 }
 
 void ResolveAsk::on_body(View piece) {
+    add(loop_->counters().bytes_from_origin, piece.size());
     switch (state_) {
     case State::feeding:
         cold_->feed(piece);

@@ -67,6 +67,7 @@ public:
     Status on_data(const DataHeader& h, View payload) override {
         Bytes& b = blocks[h.block.v];
         b.insert(b.end(), payload.begin(), payload.end());
+        bytes += payload.size();
         return {};
     }
     void on_rtt(Duration) override {}
@@ -86,6 +87,7 @@ public:
     std::optional<Errc> closed;
     std::vector<ControlFrame> log;
     std::map<std::uint32_t, Bytes> blocks;
+    std::uint64_t bytes = 0;
 
 private:
     SslCtxPtr context_;
@@ -466,6 +468,23 @@ Test(member_session, dials_back_before_it_says_that_a_member_can_be_reached) {
         own.reset();
         another.reset();
     });
+}
+
+// What a member cancels is not sent, and not counted as sent.
+Test(member_session, counts_the_bytes_that_left) {
+    Port p;
+    Member& m = p.member();
+    cr_assert_eq(p.answer(m, p.open(m)), Errc::ok);
+    for (std::uint32_t i = 0; i < kBlocks; ++i) p.send(m, Request{Handle{1}, BlockIndex{i}, kBlocks, 0, false});
+    for (std::uint32_t i = 1; i < kBlocks; ++i) p.send(m, Cancel{Handle{1}, BlockIndex{i}});
+    p.in([&] { m.blocks.clear(); });
+    cr_assert_eq(p.answer(m, p.open(m, 2)), Errc::ok);
+    cr_assert(p.served(m, 2, 11));
+    cr_assert(p.eventually([&] {
+        std::uint64_t counted = 0;
+        for (unsigned i = 0; i < p.hosts.engine.loops.size(); ++i) counted += p.hosts.engine.loops.at(i).counters().bytes_to_members;
+        return counted == m.bytes && m.bytes < (kBlocks + 1) * kMinBlockBytes;
+    }));
 }
 
 Test(member_session, says_that_the_server_goes_down) {

@@ -228,6 +228,7 @@ Test(server_side, relays_to_members_what_is_not_shared) {
     const Answer small = c.get("/small.iso", me.field(c));
     cr_assert_eq(small.body, kSmall);
     cr_assert_eq(c.get("/other.txt", kShort).body, kBig);
+    cr_assert_eq(s.loops->at(0).counters().bytes_from_origin + s.loops->at(1).counters().bytes_from_origin, kSmall.size() + kBig.size());
     cr_assert_eq(c.get("/absent.iso", kShort).status(), 404);
     const Answer part = c.get("/small.iso", kShort + "Range: bytes=10-19\r\n");
     cr_assert_eq(part.status(), 206);
