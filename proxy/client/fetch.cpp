@@ -229,6 +229,8 @@ Status Fetch::on_server_frame(ControlFrame frame) {
         // The server forgot it (restart) or drains: what peers have goes on. Withdrawn: nobody may go on.
         if (close->code == Errc::withdrawn || close->code == Errc::conflicting_head)
             fail(why);
+        else if (close->code == Errc::no_such_block)
+            fail(mssl::fail(Errc::unreachable, "the server cannot read the object from its origin"));
         else
             on_link_down(why);
         return {};

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "protocol/possession.h"
+#include "proxy/core/log.h"
 #include "proxy/server/hosted_impl.h"
 
 namespace mssl::proxy {
@@ -234,6 +235,7 @@ void Hosted::send(const TakerPtr& t, std::uint64_t read, const BlockFrame& frame
     const bool wanted = reading != t->reading.end() && reading->second == read;  // else it was cancelled meanwhile
     if (wanted) t->reading.erase(reading);
     const bool requested = wanted && t->requested.erase(frame.block.v) != 0;
+    if (!data && give_up(t, read, data.error())) return;
     if (!wanted || !data) {
         // A block for a token that cannot be read is not refused, for nobody asked: Spread gives it again in time.
         if (requested) t->out->send_control(Refuse{t->handle, frame.block, Errc::busy});
@@ -242,10 +244,26 @@ void Hosted::send(const TakerPtr& t, std::uint64_t read, const BlockFrame& frame
         offer(*t);
         return pump();
     }
+    t->failed_tries = 0;
+    unreadable_until_.reset();
     bytes_given_ += frame.length;
     t->out->send_block(frame, std::move(*data), [weak = weak_from_this(), t, length = frame.length, since = loop_.now()] {
         if (const auto self = weak.lock()) self->on_sent(t, length, since);
     });
+}
+
+// Whether this one waits in vain: blocks that can be had go on to be given, but what an origin refuses again and again has to come
+// from elsewhere (DESIGN 3, never worse).
+bool Hosted::give_up(const TakerPtr& t, std::uint64_t read, const Error& why) {
+    if (why.code == Errc::busy || read < t->next_try) return false;
+    t->next_try = next_read_;
+    if (t->failed_tries++ == 0) t->failing_since = loop_.now();
+    if (t->failed_tries < kMaxFailedTries || loop_.now() - t->failing_since < hosting_.failing) return false;
+    log::warning("object cannot be read", {{"object", id_.hex()}, {"error", why.to_string()}});
+    unreadable_until_ = loop_.now() + kUnreadable;
+    t->out->send_control(Close{t->handle, true, Errc::no_such_block});
+    detach(t->id);
+    return true;
 }
 
 void Hosted::on_sent(const TakerPtr& t, std::uint32_t length, MonoTime since) {

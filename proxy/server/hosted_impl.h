@@ -27,6 +27,9 @@ public:
     // Of one taker in its session at once: two blocks, or, where they leave at once, up to this. What waits here instead can
     // still go to somebody else.
     static constexpr std::size_t kMaxInSession = 512 * 1024;
+    // Then who waits is sent away, and for a while requests are answered as if the object were not shared.
+    static constexpr unsigned kMaxFailedTries = 3;
+    static constexpr Duration kUnreadable = std::chrono::seconds(30);
     static constexpr Duration kLeavesAtOnce = std::chrono::milliseconds(20);
 
     explicit Hosted(Hosting hosting);
@@ -75,6 +78,9 @@ private:
         bool with_path = false;
         bool in_turn = false;
         bool knows_all_out = false;
+        unsigned failed_tries = 0;                    // in a row, to read anything for it from the origin
+        std::uint64_t next_try = 0;                   // reads before it belong to the try that was counted last
+        MonoTime failing_since{};
         bool gone = false;  // detached, or the object withdrawn
         std::size_t nodes_waiting = 0;                // nodes_only requests at the front of upload, at most
         std::unordered_set<std::uint32_t> requested;  // by number, not yet sent
@@ -98,6 +104,7 @@ private:
     void pump();
     bool serve(const TakerPtr& t);
     void send(const TakerPtr& t, std::uint64_t read, const BlockFrame& frame, Result<BlockData> data);
+    bool give_up(const TakerPtr& t, std::uint64_t read, const Error& why);
     void on_sent(const TakerPtr& t, std::uint32_t length, MonoTime since);
     void tell_all_out();
     void tell_peers();
@@ -120,6 +127,7 @@ private:
     MonoTime head_at_{};
     std::unique_ptr<Timer> head_timer_;
     bool finishing_ = false;
+    std::optional<MonoTime> unreadable_until_;
     std::unique_ptr<Timer> unwanted_timer_;        // runs while it is being read for nobody
     std::optional<MemberId> known_to_;
     bool wanted_ = false;                          // by more than one, or by the operator: read to its end whatever happens

@@ -116,7 +116,11 @@ void Hosted::when_open(Loop& where, std::function<void(Status)> ready) {
         switch (self->state()) {
         case State::opening: self->waiting_open_.emplace_back(&where, std::move(ready)); return;
         case State::hashing:
-        case State::complete: where.post([ready = std::move(ready)] { ready({}); }); return;
+        case State::complete:
+            if (self->unreadable_until_ && self->loop_.now() < *self->unreadable_until_)
+                return where.post([ready = std::move(ready)] { ready(fail(Errc::io, "its origin fails")); });
+            where.post([ready = std::move(ready)] { ready({}); });
+            return;
         case State::withdrawn:
             where.post([ready = std::move(ready)] { ready(fail(Errc::withdrawn, "the object was withdrawn")); });
             return;

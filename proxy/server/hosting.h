@@ -34,6 +34,8 @@ struct Hosting {
     std::weak_ptr<ObjectKeeper> keeper;
     // How long a new object that only one member knows is read on without a reader.
     Duration grace = std::chrono::seconds(30);
+    // An origin that fails for so long, and in some tries, is not waited for any more.
+    Duration failing = std::chrono::seconds(5);
     // Who signs once this realm's signer is not the current one any more; none: it always is.
     std::optional<CurrentRealm> today{};
 };

@@ -126,6 +126,22 @@ def origin_killed_known(lab):
         expect(d.result["status"] == 502, "502 for %s, in the store or not" % path, d.result)
 
 
+@case()
+def origin_fails_at_every_re_read(lab):
+    """An origin that answers 503 to what the server has to read again: the application gets the origin's own answer, in time."""
+    w = World(lab, size=32 * MIB, extra_server='spool-size = "0"', process='buffer-memory = "16MiB"',
+              nginx_extra="location / { if ($http_if_range) { return 503; } }")
+    first = w.client()
+    expect_whole(fetch(first), w.sum)
+    first.program.stop()  # it would serve the others
+    late = w.client()
+    expect_whole(fetch(late), w.sum, "who comes when the server has it no more")
+    expect("object cannot be read" in w.server.log(), "the server to have given up", w.server.program.tail())
+    asked = len(w.nginx.requests())
+    expect_whole(fetch(w.client(fallback="none")), w.sum, "who comes then, and may not go past the server")
+    expect(len(w.nginx.requests()) == asked + 2, "one question and one answer, no further tries", w.nginx.requests()[asked:])
+
+
 # ── It changes ──
 
 def change(w, same_validator):

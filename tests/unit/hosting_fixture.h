@@ -182,7 +182,7 @@ struct Hosts {
     }
     Hosting hosting(std::shared_ptr<Store> spool = nullptr) {
         return {engine.runtime, realm, std::make_shared<const SignedManifest>(sign_manifest(manifest, realm->signer_key()).value()),
-                std::move(spool), origin, keeper, grace};
+                std::move(spool), origin, keeper, grace, failing};
     }
     std::shared_ptr<HostedObject> fresh(std::shared_ptr<Store> spool = nullptr) { return host_new_object(hosting(std::move(spool))); }
     Head final_head() {
@@ -229,6 +229,7 @@ struct Hosts {
     std::shared_ptr<Keeper> keeper = std::make_shared<Keeper>();
     std::shared_ptr<Origin> origin;
     Duration grace = std::chrono::minutes(10);
+    Duration failing = std::chrono::minutes(10);
 };
 
 }  // namespace mssl::proxy::test

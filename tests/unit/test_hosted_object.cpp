@@ -269,6 +269,44 @@ Test(hosted_object, refuses_for_a_while_what_the_origin_does_not_answer) {
     cr_assert(h.eventually(*o, [a = a] { return a->blocks.size() == 1; }));
 }
 
+// DESIGN 3, never worse: who waits hears it, and who asks then is answered by the origin itself.
+Test(hosted_object, sends_away_who_waits_for_an_origin_that_fails_and_fails) {
+    Hosts h(8 * kBlock);
+    h.origin->failure = fail(Errc::io, "the origin answers 503");
+    h.failing = Duration::zero();
+    const auto o = h.known(nodes_of(h.geometry)).value();
+    const auto [a, a_id] = h.attach(*o, 1);
+    const auto [b, b_id] = h.attach(*o, 2);
+    const auto opens = [&] {
+        std::promise<Errc> said;
+        o->when_open(o->loop(), [&](const Status& s) { said.set_value(s.code()); });
+        return said.get_future().get();
+    };
+    // Several blocks at once are one try.
+    for (std::size_t tries = 1; tries < 3; ++tries) {
+        h.in(*o, [&, id = a_id] {
+            for (const std::uint32_t block : {2U, 4U}) cr_assert(o->on_request(id, ask(*o, block)).has_value());
+        });
+        cr_assert(h.eventually(*o, [&, a = a] { return a->all<Refuse>().size() == 2 * tries; }));
+        h.in(*o, [a = a] { cr_assert(a->all<Close>().empty()); });
+    }
+    cr_assert_eq(opens(), Errc::ok);
+    h.in(*o, [&, id = a_id] { cr_assert(o->on_request(id, ask(*o, 2)).has_value()); });
+    cr_assert(h.eventually(*o, [a = a] { return a->all<Close>().size() == 1; }));
+    h.in(*o, [&, a = a, b = b] {
+        cr_assert_eq(a->all<Close>()[0].code, Errc::no_such_block);
+        cr_assert(b->all<Close>().empty(), "who waits for nothing has nothing to hear");
+        cr_assert_eq(o->state(), HostedObject::State::complete, "the origin may come back");
+    });
+    cr_assert_eq(opens(), Errc::io);
+    h.in(*o, [&, id = b_id] {
+        h.origin->failure.reset();
+        cr_assert(o->on_request(id, ask(*o, 2)).has_value());
+    });
+    cr_assert(h.eventually(*o, [b = b] { return b->blocks.size() == 1; }));
+    cr_assert_eq(opens(), Errc::ok);
+}
+
 Test(hosted_object, does_not_send_what_was_cancelled_while_it_was_read) {
     Hosts h(4 * kBlock);
     h.origin->holds = true;
