@@ -41,6 +41,7 @@ Fetch::Fetch(Loop& loop, std::shared_ptr<const Membership> self, std::shared_ptr
       housekeeping_(loop, [this] {
           const MonoTime now = loop_->now();
           drop_banned();
+          look_at_unproven();
           dial();
           log_stalls();
           if (download_.have().count() != progress_sent_) send_progress(false);
@@ -101,7 +102,8 @@ void Fetch::update(const Resolution& resolution) {
         // The server may have closed the handle over the old one.
         if (!server_source_ && server_->up()) on_link_up();
     }
-    if (Status s = take_head(resolution.head->der); !s) fail(s.error());
+    if (Status s = take_head(resolution.head->der, false); !s) fail(s.error());
+    look_at_unproven();
 }
 
 void Fetch::stop() {
@@ -153,11 +155,13 @@ void Fetch::forget(BlockIndex block) {
 
 void Fetch::on_link_up() {
     server_wrong_ = false;
+    if (std::exchange(opening_, true)) return;
     server_->send(Open{handle_, manifest_->body.object, ticket_->der, ticket_signer_.to_der()});
     if (download_.have().count() != 0) send_progress(true);
 }
 
 void Fetch::on_link_down(const Error& why) {
+    opening_ = false;
     last_error_ = "server: " + why.to_string();
     server_wrong_ = server_wrong_ || why.code == Errc::bad_certificate;
     if (server_source_) {
@@ -182,20 +186,22 @@ void Fetch::send_progress(bool bitmap) {
 // The link is every transfer's: what is wrong with this handle ends it alone.
 Status Fetch::on_link_frame(ControlFrame frame) {
     const Status s = on_server_frame(std::move(frame));
-    if (s || failed_) return {};
-    if (!server_source_) {
-        fail(s.error());
-        return {};
-    }
-    cut({*server_source_, s.error().code, s.error().detail});
-    act();
+    if (!s) blame_server(s.error());
     return {};
+}
+
+void Fetch::blame_server(const Error& why) {
+    if (failed_) return;
+    if (!server_source_) return fail(why);
+    cut({*server_source_, why.code, why.detail});
+    act();
 }
 
 Status Fetch::on_server_frame(ControlFrame frame) {
     if (const auto* opened = std::get_if<Opened>(&frame)) {
         if (opened->blocks != manifest_->body.geometry().block_count())
             return mssl::fail(Errc::malformed, "OPENED of another size");
+        opening_ = false;
         if (server_source_) return {};
         server_source_ = SourceId{next_source_++};
         if (!stopped_) {
@@ -214,14 +220,7 @@ Status Fetch::on_server_frame(ControlFrame frame) {
         return {};
     }
     if (const auto* fresh = std::get_if<TicketFrame>(&frame)) {
-        auto [ticket, signer] = parse_signed(fresh->ticket_der, parse_ticket);
-        if (!ticket || ticket->body.grant != ticket_->body.grant) return {};
-        ticket_ = std::make_shared<SignedTicket>(std::move(*ticket));
-        ticket_signer_ = signer;
-        renew_at_ = loop_->now() + std::chrono::seconds(std::max<std::int64_t>(
-                                       1, (ticket_->body.not_after.unix_seconds - wall_now().unix_seconds) * 2 / 3));
-        for (auto& [_, known] : known_)
-            if (known.link) known.link->renew(ticket_->der, ticket_signer_.to_der());
+        take_ticket(fresh->ticket_der);
         return {};
     }
     if (const auto* close = std::get_if<Close>(&frame)) {
@@ -386,7 +385,7 @@ Status Fetch::on_source_frame(SourceId source, ControlFrame frame) {
     } else if (const auto* refuse = std::get_if<Refuse>(&frame)) {
         download_.on_refuse(now, source, *refuse);
     } else if (const auto* head = std::get_if<HeadFrame>(&frame)) {
-        status = take_head(head->head_der);
+        status = take_head(head->head_der, server_source_ == source);
     } else {
         status = mssl::fail(Errc::unexpected, "a frame that a provider does not send");
     }
@@ -394,11 +393,38 @@ Status Fetch::on_source_frame(SourceId source, ControlFrame frame) {
     return status;
 }
 
-Status Fetch::take_head(const Bytes& der) {
+void Fetch::take_ticket(const Bytes& der) {
+    auto [ticket, signer] = parse_signed(der, parse_ticket);
+    if (ticket.code() == Errc::wrong_realm) {
+        unproven_ticket_ = der;
+        return server_->renew_membership();
+    }
+    if (!ticket || ticket->body.grant != ticket_->body.grant || ticket->body.not_after <= ticket_->body.not_after) return;
+    ticket_ = std::make_shared<SignedTicket>(std::move(*ticket));
+    ticket_signer_ = signer;
+    renew_at_ = loop_->now() + std::chrono::seconds(std::max<std::int64_t>(
+                                   1, (ticket_->body.not_after.unix_seconds - wall_now().unix_seconds) * 2 / 3));
+    for (auto& [_, known] : known_)
+        if (known.link) known.link->renew(ticket_->der, ticket_signer_.to_der());
+}
+
+// Who enrols is shown the signer of now: the membership is renewed for that, and what waited is looked at again.
+void Fetch::look_at_unproven() {
+    if (const Bytes ticket = std::exchange(unproven_ticket_, {}); !ticket.empty()) take_ticket(ticket);
+    if (const Bytes head = std::exchange(unproven_head_, {}); !head.empty())
+        if (const Status s = take_head(head, true); !s) blame_server(s.error());
+}
+
+Status Fetch::take_head(const Bytes& der, bool by_server) {
     if (der == head_->der) return {};
     auto [head, signer] = parse_signed(der, parse_head);
     // By a signer that this member has not heard of yet, or by a stranger: nothing is believed, and nobody blamed.
-    if (head.code() == Errc::wrong_realm) return {};
+    if (head.code() == Errc::wrong_realm) {
+        if (!by_server) return {};
+        unproven_head_ = der;
+        server_->renew_membership();
+        return {};
+    }
     if (!head) return head.error();
     const Manifest& m = manifest_->body;
     if (head->body.object != m.object || head->body.length != m.length || head->body.block_bytes != m.block_bytes)
@@ -506,6 +532,7 @@ void Fetch::reopen_server() {
 
 void Fetch::fresh_handle() {
     server_source_.reset();
+    opening_ = false;
     server_->detach(handle_);
     handle_ = server_->attach(*this);
 }

@@ -79,7 +79,11 @@ private:
 
     Status on_source_frame(SourceId source, ControlFrame frame);
     Status on_server_frame(ControlFrame frame);
-    Status take_head(const Bytes& der);
+    Status take_head(const Bytes& der, bool by_server);
+    void take_ticket(const Bytes& der);
+    void look_at_unproven();
+    // What came on the server's handle breaks the rules: that handle's affair alone.
+    void blame_server(const Error& why);
     // By whichever signer of the realm is known here. wrong_realm: by none of them.
     template <class Parse>
     auto parse_signed(const Bytes& der, Parse parse);
@@ -111,6 +115,8 @@ private:
     std::shared_ptr<const SignedHead> head_;
     Certificate ticket_signer_;         // who signed ticket_
     std::vector<Certificate> signers_;  // of the realm, newest last: a server renews its own while transfers run
+    // The newest that came from the server under a signer that nothing has shown yet; empty: none.
+    Bytes unproven_ticket_, unproven_head_;
     Download download_;
     Handle handle_{};
     std::optional<SourceId> server_source_;
@@ -122,6 +128,7 @@ private:
     MonoTime renew_at_{};
     MonoTime alone_since_{};
     bool alone_ = true;
+    bool opening_ = false;  // OPEN is sent and not answered: a handle is opened once
     bool server_wrong_ = false;  // since the link was last up its certificate did not verify
     std::uint64_t progress_sent_ = 0;
     unsigned server_cuts_ = 0;

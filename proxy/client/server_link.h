@@ -41,6 +41,7 @@ public:
     void send(const ControlFrame& frame);
     // Of its site, now.
     std::shared_ptr<const Membership> membership() const { return site_->current(); }  // nothing while not up
+    void renew_membership() { site_->renew_membership(*loop_); }
     bool unused() const { return users_.empty(); }
     // This host as the server saw it, "" before it said.
     const std::string& announced_address() const { return announced_; }

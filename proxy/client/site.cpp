@@ -16,6 +16,7 @@ constexpr std::size_t kMaxStateFile = 16 * 1024;
 constexpr std::int64_t kRenewBeforePart = 3;
 // After a failed enrolment the next try waits, so that a dead server is not asked by every request.
 constexpr Duration kRetryAfter = std::chrono::seconds(2);
+constexpr Duration kRenewEvery = std::chrono::minutes(1);
 
 struct Identity {
     std::shared_ptr<const KeyPair> key;
@@ -104,6 +105,16 @@ public:
         else if (recent_failure)
             loop.post([done = std::move(done), e = *recent_failure] { done(e); });
         if (begin) enrol(loop);
+    }
+
+    void renew_membership(Loop& loop) override {
+        {
+            const std::lock_guard lock(mutex_);
+            if (enrolling_ || mono_now() < renew_after_) return;
+            renew_after_ = mono_now() + kRenewEvery;
+            enrolling_ = true;
+        }
+        enrol(loop);
     }
 
     void addresses(Loop& loop, std::function<void(Result<std::vector<Address>>)> done) override {
@@ -223,7 +234,7 @@ private:
     bool enrolling_ = false;
     std::vector<Waiter> waiting_;
     std::optional<Error> failure_;
-    MonoTime failure_until_{};
+    MonoTime failure_until_{}, renew_after_{};
 };
 
 }  // namespace

@@ -38,6 +38,8 @@ public:
     virtual void membership(Loop& loop, std::function<void(Result<std::shared_ptr<const Membership>>)> done) = 0;
     // The membership when there is one, at once.
     virtual std::shared_ptr<const Membership> current() const = 0;
+    // Enrols again before it is due, at most once a minute: the server signs by a signer that came after this membership.
+    virtual void renew_membership(Loop& loop) = 0;
     // Addresses of the server (name look-up in workers; tried in order).
     virtual void addresses(Loop& loop, std::function<void(Result<std::vector<Address>>)> done) = 0;
     // Name in the server's certificate.

@@ -11,6 +11,7 @@ tests_unit_unit_tests_SOURCES = \
 	tests/unit/hosting_fixture.h \
 	tests/unit/loop_thread.h \
 	tests/unit/member_fixture.h \
+	tests/unit/somewhere_fixture.h \
 	tests/unit/naive_merkle.h \
 	tests/unit/stream_fixture.h \
 	tests/unit/test_bitmap.cpp \
@@ -24,6 +25,7 @@ tests_unit_unit_tests_SOURCES = \
 	tests/unit/test_download.cpp \
 	tests/unit/test_download_readers.cpp \
 	tests/unit/test_enrolment.cpp \
+	tests/unit/test_fetch.cpp \
 	tests/unit/test_frame.cpp \
 	tests/unit/test_hosted_object.cpp \
 	tests/unit/test_http_client.cpp \

@@ -21,6 +21,7 @@ public:
     const SiteConfig& config() const override { return config_; }
     void membership(Loop&, std::function<void(Result<std::shared_ptr<const Membership>>)>) override {}
     std::shared_ptr<const Membership> current() const override { return membership_; }
+    void renew_membership(Loop&) override {}
     void addresses(Loop&, std::function<void(Result<std::vector<Address>>)>) override {}
     std::string server_name() const override { return "localhost"; }
 
