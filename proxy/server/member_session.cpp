@@ -62,7 +62,7 @@ public:
           heard_(begun_) {}
     ~MemberSession() override;
     void begin(std::unique_ptr<Stream> stream);
-    // Opens nothing more; ends when nothing that is open waits for anything.
+    // Ends when nothing that is open waits for anything, and nobody is on the way to open what was resolved a moment ago.
     void drain();
 
 private:
@@ -166,7 +166,7 @@ void MemberSession::begin(std::unique_ptr<Stream> stream) {
 void MemberSession::drain() {
     if (!drain_timer_) drain_timer_ = std::make_unique<Timer>(*loop_, [this] { drain(); });
     const bool waits = std::ranges::any_of(opened_, [](const auto& o) { return o.second.any || !o.second.requested.empty(); });
-    if (waits || enrolling_ || wire_->queued_data() != 0) return drain_timer_->start(kDrainLook);
+    if (waits || enrolling_ || wire_->queued_data() != 0 || parts_.tickets->awaits_open(loop_->now())) return drain_timer_->start(kDrainLook);
     wire_->fail(Errc::shutting_down, "the server goes down");
 }
 
@@ -291,7 +291,6 @@ void MemberSession::on_announce(const Announce& announce) {
 
 Result<MemberSession::Opened> MemberSession::admit(const Open& open) {
     const WallTime now = parts_.wall();
-    if (drain_timer_) return fail(Errc::shutting_down, "the server goes down");
     if (opened_.size() >= MemberSessions::kMaxHandles) return fail(Errc::busy, "too many handles");
     if (past(member_->not_after, now)) return fail(Errc::expired, "the membership ended");
     Result<Ticket> ticket = parts_.tickets->check(*realm_, open.ticket_der, open.signer_der, member_->id, open.object, now);

@@ -54,7 +54,7 @@ public:
     ~MemberSessions();
     // The stream is open, its handshake done, ALPN mssl/1. In loop's thread.
     void begin(Loop& loop, std::unique_ptr<Stream> stream);
-    // Every session says shutting_down and ends. Any thread.
+    // Every session says shutting_down and ends, once nothing is under way in it. Any thread.
     void drain();
     std::size_t open() const;
 

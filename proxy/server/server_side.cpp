@@ -54,7 +54,7 @@ struct ServerSide::Impl : std::enable_shared_from_this<Impl> {
         void on_open() override {
             const bool member = speaks_mssl(stream_->ssl());
             if (member) impl_.sessions->begin(loop_, std::move(stream_));
-            else impl_.fronts[loop_.number()]->begin(std::move(stream_));
+            else if (!impl_.draining) impl_.fronts[loop_.number()]->begin(std::move(stream_));
             end();
         }
         void on_readable() override {}
@@ -79,6 +79,7 @@ struct ServerSide::Impl : std::enable_shared_from_this<Impl> {
     std::shared_ptr<OriginPools> pools;
     std::optional<CurrentRealm> realm;
     std::unique_ptr<Timer> realm_timer;  // loop 0
+    std::unique_ptr<Timer> listen_timer;  // loop 0
     std::atomic<bool> renewing{false};
     std::shared_ptr<Store> spool;
     std::shared_ptr<Catalog> catalog;
@@ -101,6 +102,7 @@ struct ServerSide::Impl : std::enable_shared_from_this<Impl> {
     Status take_over(const ServerConfig& server);
     void look_at_realm();
     void accepted(Loop& loop, Fd fd);
+    void stop_listening();
     void look_drained(std::function<void()> done);
 };
 
@@ -211,12 +213,21 @@ Status ServerSide::Impl::take_over(const ServerConfig& server) {
 }
 
 void ServerSide::Impl::accepted(Loop& loop, Fd fd) {
-    if (draining) return;
     auto port = std::make_unique<Port>(*this, loop);
     Port* raw = port.get();
     ports[loop.number()].push_back(raw);
     loop.adopt(std::move(port));
     raw->begin(std::move(fd), tls.get().get());
+}
+
+// A member that has just been told of an object connects to open it.
+void ServerSide::Impl::stop_listening() {
+    Loop& loop = runtime.loops.at(0);
+    if (tickets->awaits_open(loop.now())) {
+        if (!listen_timer) listen_timer = std::make_unique<Timer>(loop, [this] { stop_listening(); });
+        return listen_timer->start(kDrainLook);
+    }
+    for (auto& listener : listeners) listener->stop();
 }
 
 // Fronts belong to their loops: each counts its own, the last to answer decides.
@@ -228,7 +239,7 @@ void ServerSide::Impl::look_drained(std::function<void()> done) {
         loop.post([self = shared_from_this(), i, left, open, done, &loop] {
             *open += self->fronts[i]->open();
             if (--*left != 0) return;
-            if (*open == 0 && self->sessions->open() == 0) return done();
+            if (*open == 0 && self->sessions->open() == 0 && !self->tickets->awaits_open(loop.now())) return done();
             auto timer = std::make_shared<std::unique_ptr<Timer>>();
             *timer = std::make_unique<Timer>(loop, [self, done, timer] {
                 const auto hold = timer;
@@ -254,6 +265,7 @@ Result<std::unique_ptr<ServerSide>> ServerSide::start(Runtime& runtime, std::sha
 ServerSide::~ServerSide() {
     Impl& s = *impl_;
     s.realm_timer.reset();
+    s.listen_timer.reset();
     s.listeners.clear();
     for (unsigned i = 0; i < s.ports.size(); ++i) {
         for (Impl::Port* port : s.ports[i]) s.runtime.loops.at(i).release(port);
@@ -274,7 +286,7 @@ Status ServerSide::reload(std::shared_ptr<const Config> config) {
 void ServerSide::drain(std::function<void()> done) {
     Impl& s = *impl_;
     s.draining = true;
-    for (auto& listener : s.listeners) listener->stop();
+    s.stop_listening();
     s.sessions->drain();
     for (unsigned i = 0; i < s.runtime.loops.size(); ++i)
         s.runtime.loops.at(i).post([self = impl_, i] { self->fronts[i]->drain(); });

@@ -22,6 +22,7 @@ Result<SignedTicket> Tickets::issue(const Realm& realm, const MemberId& member, 
     ticket.object = manifest.object;
     ticket.exchange = manifest.exchange;
     ticket.price = manifest.price;
+    awaited_until_.store((mono_now().since_start + open_time_).count(), std::memory_order_relaxed);
     return sign(realm, ticket, now);
 }
 

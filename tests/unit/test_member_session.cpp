@@ -495,6 +495,22 @@ Test(member_session, says_that_the_server_goes_down) {
     cr_assert_eq(*m.closed, Errc::shutting_down);
 }
 
+// Whoever was told of an object a moment ago is about to open it, over the connection it has or a new one.
+Test(member_session, serves_what_was_resolved_before_the_server_goes_down) {
+    Port p;
+    Member& m = p.member();
+    const Open resolved = p.open(m);
+    const auto late = Identity::in(*p.hosts.realm);
+    p.sessions->drain();
+    Member& other = p.connect(late);
+    cr_assert_eq(p.answer(m, resolved), Errc::ok);
+    for (std::uint32_t i = 0; i < kBlocks; ++i) cr_assert(p.served(m, 1, i));
+    cr_assert_eq(p.answer(other, p.open(other)), Errc::ok);
+    cr_assert(p.served(other, 1, 0));
+    cr_assert(p.eventually([&] { return m.closed.has_value() && other.closed.has_value(); }));
+    cr_assert_eq(*m.closed, Errc::shutting_down);
+}
+
 Test(member_session, lets_a_download_run_to_its_end_when_the_server_goes_down) {
     Port p;
     Member& m = p.member();
@@ -502,7 +518,6 @@ Test(member_session, lets_a_download_run_to_its_end_when_the_server_goes_down) {
     p.send(m, Any{Handle{1}, 1, 3, false});
     cr_assert(p.eventually([&] { return m.blocks.size() == 1; }));
     p.sessions->drain();
-    cr_assert_eq(p.answer(m, p.open(m, 2)), Errc::shutting_down, "nothing new begins");
     for (std::uint32_t i = 0; i < kBlocks; ++i) cr_assert(p.served(m, 1, i));
     cr_assert(p.in([&] { return !m.closed.has_value(); }));
     p.send(m, Any{Handle{1}, 0, 3, false});
