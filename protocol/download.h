@@ -79,8 +79,8 @@ struct DownloadLimits {
     Duration stall_time = std::chrono::milliseconds(1000);
     Duration request_timeout = std::chrono::seconds(30);
     std::uint8_t end_game_sources = 3;
-    // 0: no bound. Else no block outside [lowest reader's position, that + this) is requested (memory-only transfers,
-    // whose blocks cannot go to a store).
+    // 0: no bound. Else no block outside [a reader's position, that + this) is requested, for any of the readers
+    // (memory-only transfers, whose blocks cannot go to a store).
     std::uint64_t hard_window_bytes = 0;
     // Mixed with the object id: members must not break ties between equally rare blocks in the same way.
     std::uint64_t seed = 0;
@@ -121,6 +121,8 @@ public:
     void forget(MonoTime now, BlockIndex block);
     // Changes DownloadLimits::hard_window_bytes: the store failed in mid-transfer, blocks have nowhere to go but to readers.
     void set_hard_window(MonoTime now, std::uint64_t bytes);
+    // So many verified blocks are still held by the owner (on their way to the disk): they count as memory in use.
+    void set_held(MonoTime now, std::size_t blocks);
     // Time passes: stalls, timeouts, replanning. Call at next_deadline() or sooner.
     void tick(MonoTime now);
     MonoTime next_deadline() const;

@@ -400,6 +400,12 @@ void Download::set_hard_window(MonoTime now, std::uint64_t bytes) {
     impl_->plan(now);
 }
 
+void Download::set_held(MonoTime now, std::size_t blocks) {
+    const bool fewer = blocks < impl_->owner_holds;
+    impl_->owner_holds = blocks;
+    if (fewer) impl_->plan(now);
+}
+
 std::vector<DownloadAction> Download::take_actions() { return std::exchange(impl_->actions, {}); }
 
 VerifiedBlock Download::take_block(BlockIndex block) {

@@ -61,16 +61,18 @@ struct Download::Impl {
     bool quiet(MonoTime now, const Source& s) const;
     std::size_t pipeline(const Source& s) const;
     std::size_t max_blocks() const;         // that max_memory allows on the way or held
-    std::size_t committed() const;          // that are on the way, held, or may come for a token
+    std::size_t committed() const;          // that are on the way, held (by the owner too), or may come for a token
     std::size_t unbuffered() const;         // on the way, without a buffer yet
     // While memory is short nothing is asked for that there is no buffer for: it would come, and be thrown away.
     bool reserve();
-    std::pair<std::uint64_t, std::uint64_t> hard_window() const;  // blocks; no request outside [first, second)
+    // Blocks [first, second) that may be asked for on behalf of a reader at first.
+    std::pair<std::uint64_t, std::uint64_t> hard_window(std::uint64_t reader) const;
     bool in_hard_window(BlockIndex block) const;
     // Somebody to pass blocks on to, or to get them from.
     bool helped() const;
     // The windows of readers in turn, one request each: who reads on does not wait for who paused.
     std::optional<BlockIndex> pick_for_readers(Picker::Query& q);
+    std::optional<BlockIndex> pick_in_hard_windows(Picker::Query& q);
     std::optional<BlockIndex> pick_far_from_tokens(MonoTime now, Source& s);
     void watch_readers(MonoTime now);
     void find_stalled(MonoTime now);
@@ -98,6 +100,7 @@ struct Download::Impl {
     std::size_t watched = 0;                // whose next block was looked at last
     std::map<std::uint32_t, MonoTime> starving;  // next blocks of readers, on their way from nobody, since when
     std::uint64_t given_end = 0;            // beyond all that came for tokens: these go up, from the first block on
+    std::size_t owner_holds = 0;            // verified blocks whose buffers the owner has not given back
     std::size_t memory_short = 0;           // blocks allowed since a buffer was refused; 0: no such limit
     std::vector<std::shared_ptr<std::uint8_t[]>> reserved;  // then, for blocks on their way
     std::uint64_t bytes[2] = {0, 0};

@@ -32,7 +32,9 @@ std::size_t Download::Impl::max_blocks() const {
     return memory_short == 0 ? fits : std::min(fits, memory_short);
 }
 
-std::size_t Download::Impl::committed() const { return tracker.all().size() + ready.size() + tokens.unseen; }
+std::size_t Download::Impl::committed() const {
+    return tracker.all().size() + ready.size() + owner_holds + tokens.unseen;
+}
 
 std::size_t Download::Impl::unbuffered() const {
     std::size_t n = tokens.unseen;
@@ -55,16 +57,18 @@ bool Download::Impl::reserve() {
     return true;
 }
 
-std::pair<std::uint64_t, std::uint64_t> Download::Impl::hard_window() const {
-    const std::uint64_t from = readers.empty() || limits.hard_window_bytes == 0 ? 0 : readers.front();
-    std::uint64_t end = std::max(from, cache.covered_blocks());
-    if (limits.hard_window_bytes != 0)
-        end = std::min(end, from + std::max<std::uint64_t>(1, limits.hard_window_bytes / geometry.block_bytes()));
-    return {from, end};
+std::pair<std::uint64_t, std::uint64_t> Download::Impl::hard_window(std::uint64_t reader) const {
+    if (limits.hard_window_bytes == 0) return {0, cache.covered_blocks()};
+    const std::uint64_t ahead = std::max<std::uint64_t>(1, limits.hard_window_bytes / geometry.block_bytes());
+    return {reader, std::min(std::max(reader, cache.covered_blocks()), reader + ahead)};
 }
 
 bool Download::Impl::in_hard_window(BlockIndex block) const {
-    const auto [from, end] = hard_window();
+    if (limits.hard_window_bytes == 0) return block.v < cache.covered_blocks();
+    // All are of one length: if any has it, then the one that begins last before it.
+    const auto after = std::upper_bound(readers.begin(), readers.end(), std::uint64_t{block.v});
+    if (after == readers.begin() && !readers.empty()) return false;
+    const auto [from, end] = hard_window(readers.empty() ? 0 : *std::prev(after));
     return block.v >= from && block.v < end;
 }
 
@@ -162,6 +166,16 @@ std::optional<BlockIndex> Download::Impl::pick_for_readers(Picker::Query& q) {
     return found;
 }
 
+std::optional<BlockIndex> Download::Impl::pick_in_hard_windows(Picker::Query& q) {
+    std::optional<BlockIndex> found;
+    for (std::size_t i = 0; i < std::min(readers.size(), kMaxReaders) && !found; ++i) {
+        turn = (turn + 1) % readers.size();
+        std::tie(q.begin, q.end) = hard_window(readers[turn]);
+        found = picker.pick(q);
+    }
+    return found;
+}
+
 // Nothing is left that nobody was asked for: the same block from a second and third source, the oldest request first.
 std::optional<BlockIndex> Download::Impl::choose_end_game(MonoTime now, Source& s) {
     const bool final_part = cache.covered_blocks() == geometry.block_count() && limits.hard_window_bytes == 0 &&
@@ -196,7 +210,7 @@ std::optional<BlockIndex> Download::Impl::choose(MonoTime now, Source& s) {
         Picker::Query q;
         q.taken = &tracker.taken();
         q.has = s.kind == SourceKind::server ? nullptr : &s.has;
-        std::tie(q.begin, q.end) = hard_window();
+        std::tie(q.begin, q.end) = hard_window(0);
         // From the server members that read at the same place must ask for different blocks, and pass them on; it gets
         // the reader's next one only when that is late. With nobody to pass on to, order is all that counts.
         const bool spread = s.kind == SourceKind::server && helped();
@@ -215,7 +229,7 @@ std::optional<BlockIndex> Download::Impl::choose(MonoTime now, Source& s) {
         };
         if (!readers.empty() && !spread)
             if (const auto b = pick_for_readers(q)) return b;
-        if (const auto b = picker.pick(q)) return b;
+        if (const auto b = limits.hard_window_bytes == 0 || readers.empty() ? picker.pick(q) : pick_in_hard_windows(q)) return b;
         s.dry = !kept_back;
     }
     return choose_end_game(now, s);

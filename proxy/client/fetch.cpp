@@ -146,6 +146,11 @@ void Fetch::set_hard_window(std::uint64_t bytes) {
     act();
 }
 
+void Fetch::set_writing(std::size_t blocks) {
+    download_.set_held(loop_->now(), blocks);
+    act();
+}
+
 void Fetch::forget(BlockIndex block) {
     download_.forget(loop_->now(), block);
     act();

@@ -47,6 +47,8 @@ public:
     void set_upload_level(std::uint8_t level);
     void set_hard_window(std::uint64_t bytes);
     void forget(BlockIndex block);
+    // So many blocks wait for the disk.
+    void set_writing(std::size_t blocks);
 
     const Download& download() const { return download_; }
     std::vector<PeerStatus> peers() const;

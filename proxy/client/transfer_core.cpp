@@ -7,8 +7,9 @@ namespace {
 
 // Blocks just verified are read again at once by readers and peers; older ones come from the page cache.
 constexpr std::uint64_t kRecentBytes = 8 << 20;
-// Without a store nothing is fetched further ahead of the slowest reader than this.
+// Without a store nothing is fetched, or kept, further ahead of a reader than this, or than its share of this where there are several.
 constexpr std::uint64_t kMemoryWindow = 16 << 20;
+constexpr std::uint64_t kMinMemoryWindow = 2 << 20;  // what a delivery asks for ahead, and as much again
 // DESIGN 3: an application that is gone stops its transfer within a second.
 constexpr Duration kLinger = std::chrono::milliseconds(500);
 // A complete or stopped object stays in the server's directory so long after its last use.
@@ -92,13 +93,14 @@ void Transfer::position(ReaderId id, std::uint64_t offset) {
     last_read_ = parts_.loop->now();
     it->second.offset = offset;
     tell_positions();
-    if (!parts_.file || store_failed_) trim_memory();
+    if (!stored()) trim_memory();
 }
 
 void Transfer::tell_positions() {
     if (state_ != State::fetching) return;
     std::vector<std::uint64_t> offsets;
     for (const auto& [_, reader] : readers_) offsets.push_back(reader.offset);
+    if (!stored()) fetch_->set_hard_window(memory_window());
     fetch_->set_readers(offsets);
 }
 
@@ -182,35 +184,57 @@ void Transfer::keep(BlockIndex block, VerifiedBytes bytes) {
     memory_order_.push_back(block);
 }
 
+std::uint64_t Transfer::memory_window() const {
+    return std::max(kMinMemoryWindow, kMemoryWindow / std::max<std::uint64_t>(1, readers_.size()));
+}
+
+bool Transfer::ahead_of_a_reader(std::uint64_t begin, std::uint64_t end) const {
+    const std::uint64_t window = memory_window();
+    return std::any_of(readers_.begin(), readers_.end(), [&](const auto& r) {
+        return end > r.second.offset && begin < r.second.offset + window;
+    });
+}
+
 void Transfer::trim_memory() {
-    const bool stored = parts_.file && !store_failed_;
+    const bool on_disk = stored();
     std::uint64_t lowest = UINT64_MAX;
     for (const auto& [_, reader] : readers_) lowest = std::min(lowest, reader.offset);
-    if (readers_.empty() && !stored) lowest = 0;
+    if (readers_.empty() && !on_disk) lowest = 0;
+    std::vector<BlockIndex> again;
     for (std::size_t n = memory_order_.size(); n > 0; --n) {
-        if (stored && memory_bytes_ <= kRecentBytes) return;
+        if (on_disk && memory_bytes_ <= kRecentBytes) break;
         const BlockIndex block = memory_order_.front();
         memory_order_.pop_front();
-        const std::uint64_t end = geometry().block_offset(block) + geometry().block_length(block);
-        const bool needed = stored ? writing_.contains(block) : end > lowest || memory_bytes_ <= kRecentBytes;
-        if (needed) {
+        const std::uint64_t begin = geometry().block_offset(block);
+        const std::uint64_t end = begin + geometry().block_length(block);
+        // While there are sources a reader that is far behind has what it passed over fetched again: it holds up no other.
+        const bool far_ahead = state_ == State::fetching && !readers_.empty() && !ahead_of_a_reader(begin, end);
+        const bool wanted = end > lowest && !far_ahead;
+        if (on_disk ? writing_.contains(block) : wanted || memory_bytes_ <= kRecentBytes) {
             memory_order_.push_back(block);
             continue;
         }
         memory_bytes_ -= geometry().block_length(block);
         memory_.erase(block);
-        if (!stored && !(parts_.file && parts_.file->have().test(block))) dropped_ = true;
+        if (on_disk || (parts_.file && parts_.file->have().test(block))) continue;
+        if (end > lowest)
+            again.push_back(block);
+        else
+            dropped_ = true;
     }
+    for (const BlockIndex block : again) fetch_->forget(block);
 }
 
 void Transfer::write(BlockIndex block, VerifiedBytes bytes, const Hash& node) {
     if (!parts_.file || store_failed_) return;
     writing_.insert(block);
+    fetch_->set_writing(writing_.size());
     parts_.file->write(block, bytes.data, bytes.length, node, *parts_.loop,
                        [self = weak_from_this(), block](Status written) {
                            const std::shared_ptr<Transfer> t = self.lock();
                            if (!t) return;
                            t->writing_.erase(block);
+                           t->fetch_->set_writing(t->writing_.size());
                            if (!written) t->lose_store(written.error());
                            t->trim_memory();
                        });
@@ -221,7 +245,7 @@ void Transfer::lose_store(const Error& why) {
     store_failed_ = true;
     log::warning("the store failed; the download goes on in memory",
                  {{"object", id().hex()}, {"error", why.to_string()}});
-    if (state_ == State::fetching) fetch_->set_hard_window(kMemoryWindow);
+    if (state_ == State::fetching) fetch_->set_hard_window(memory_window());
 }
 
 void Transfer::on_fetch_finished() {

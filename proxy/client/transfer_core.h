@@ -68,6 +68,9 @@ private:
 
     void keep(BlockIndex block, VerifiedBytes bytes);
     void trim_memory();
+    bool stored() const { return parts_.file && !store_failed_; }
+    std::uint64_t memory_window() const;
+    bool ahead_of_a_reader(std::uint64_t begin, std::uint64_t end) const;
     void write(BlockIndex block, VerifiedBytes bytes, const Hash& node);
     void lose_store(const Error& why);
     void read_for_taker(BlockIndex block, std::function<void(Result<BlockData>)> done);

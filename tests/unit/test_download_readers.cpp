@@ -84,6 +84,59 @@ Test(readers, without_a_store_nothing_is_fetched_that_no_reader_is_near) {
     }
 }
 
+Test(readers, without_a_store_one_that_does_not_read_holds_up_no_other) {
+    for (const bool helped : {false, true}) {
+        Fixture f(400 * kBlock, memory_only());
+        f.head();
+        f.download.set_readers(f.now, {0, 200 * kBlock});
+        f.server(true);
+        if (helped) f.peer(kPeer);
+        for (std::uint32_t i = 200; i < 300; ++i) {
+            const std::size_t had = f.ready.size();
+            cr_assert_leq(blocks_before(f, i), had + 40, "block %u of the second reader", i);
+            f.download.set_readers(f.now, {0, (i + std::uint64_t{1}) * kBlock});
+            f.drain();
+        }
+        // Nothing but what lies before one of them.
+        for (const std::uint32_t b : f.ready) cr_assert(b < 16 || (b >= 200 && b < 316), "block %u", b);
+        // What was read and dropped meanwhile comes again for who is behind.
+        for (std::uint32_t b = 200; b < 300; ++b) f.download.forget(f.now, BlockIndex{b});
+        f.ready.clear();
+        f.download.set_readers(f.now, {195 * kBlock, 300 * kBlock});
+        f.drain();
+        cr_assert_leq(blocks_before(f, 205), 60u);
+    }
+}
+
+Test(readers, blocks_on_their_way_to_the_disk_are_memory_in_use) {
+    DownloadLimits limits;
+    limits.max_memory = 8 * kBlock;
+    Fixture f(100 * kBlock, limits);
+    f.head();
+    f.peer(kPeer);
+    cr_assert(!f.requests.empty());
+    while (f.ready.size() < 8) {
+        cr_assert(!f.requests.empty());
+        const auto due = f.take();
+        for (const SendRequest& r : due) {
+            f.serve(r);
+            f.download.set_held(f.now, f.ready.size());
+            f.drain();
+        }
+    }
+    for (int i = 0; i < 20; ++i) {
+        f.serve_all();
+        f.download.set_held(f.now, f.ready.size());
+        f.pass(100ms);
+    }
+    cr_assert_leq(f.ready.size(), 9u, "the disk takes nothing, so nothing is fetched");
+    f.download.set_held(f.now, 0);
+    f.drain();
+    cr_assert(!f.requests.empty());
+    f.serve_all();
+    cr_assert(f.download.complete());
+}
+
 // What a range is read of while the server still gives every block once: with nobody to share with, it need not wait.
 Test(readers, of_a_range_do_not_wait_for_the_blocks_below) {
     DownloadLimits limits;
