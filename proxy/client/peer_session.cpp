@@ -67,13 +67,13 @@ PeerSession::PeerSession(Loop& loop, std::shared_ptr<const Membership> self, std
       self_(std::move(self)),
       transfers_(std::move(transfers)),
       count_(std::move(count)),
-      limits_(limits),
-      output_timer_(loop, [this] { look_at_output(); }) {
+      limits_(limits) {
     Hello hello;
     hello.abilities = kAbilityPlain;
     hello.realm = self_->trust.id();
     WireHandler& handler = *this;
     wire_ = std::make_unique<Wire>(loop, SessionRole::member_to_member, hello, handler);
+    output_.emplace(*wire_, limits_.silence);
 }
 
 PeerSession::~PeerSession() {
@@ -171,23 +171,7 @@ Status PeerSession::on_open(const Open& open) {
 void PeerSession::send_block(const BlockFrame& frame, BlockData data, Loop& owner, std::function<void()> sent) {
     wire_->send_block(frame, PayloadRef{frame.handle, frame.block, std::move(data), frame.length});
     sending_.emplace_back(&owner, std::move(sent));
-    if (output_timer_.running()) return;
-    output_ = wire_->stream().bytes_out();
-    output_moved_ = loop_->now();
-    output_timer_.start(limits_.silence / 4);
-}
-
-// A member that asks and does not read holds blocks; PINGs that it sends meanwhile are no reading.
-void PeerSession::look_at_output() {
-    if (!wire_ || wire_->queued_data() == 0) return;
-    const std::uint64_t output = wire_->stream().bytes_out();
-    if (output != output_) {
-        output_ = output;
-        output_moved_ = loop_->now();
-    } else if (loop_->now() - output_moved_ >= limits_.silence) {
-        return wire_->fail(Errc::timed_out, "nothing is read");
-    }
-    output_timer_.start(limits_.silence / 4);
+    output_->queued();
 }
 
 void PeerSession::on_drained() {
@@ -204,7 +188,7 @@ void PeerSession::on_closed(const Error& why) {
     opened_.clear();
     sending_.clear();
     place_.reset();
-    output_timer_.stop();
+    output_->stop();
     loop_->dispose(std::move(wire_));
     loop_->post([hold = std::move(self_hold_)] {});
 }

@@ -12,7 +12,7 @@
 
 #include "proxy/client/site.h"
 #include "proxy/client/transfer.h"
-#include "proxy/core/wire.h"
+#include "proxy/core/output_watch.h"
 
 namespace mssl::proxy {
 
@@ -67,7 +67,6 @@ private:
     void on_drained() override;
     void on_closed(const Error& why) override;
     Status on_open(const Open& open);
-    void look_at_output();
     void send_block(const BlockFrame& frame, BlockData data, Loop& owner, std::function<void()> sent);
 
     Loop* loop_;
@@ -76,11 +75,9 @@ private:
     std::shared_ptr<PeerCount> count_;
     PeerLimits limits_;
     std::shared_ptr<void> place_;  // among the member's sessions
-    Timer output_timer_;
-    std::uint64_t output_ = 0;
-    MonoTime output_moved_{};
     std::shared_ptr<PeerSession> self_hold_;
     std::unique_ptr<Wire> wire_;
+    std::optional<OutputWatch> output_;
     MemberId peer_;
     bool judged_ = false;
     std::map<Handle, Opened> opened_;

@@ -19,6 +19,7 @@ libproxy_la_SOURCES += \
 	proxy/core/loop.cpp \
 	proxy/core/loop.h \
 	proxy/core/net.h \
+	proxy/core/output_watch.h \
 	proxy/core/runtime.h \
 	proxy/core/service.cpp \
 	proxy/core/service.h \

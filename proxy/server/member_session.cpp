@@ -12,7 +12,7 @@
 #include "protocol/resolve.h"
 #include "proxy/core/log.h"
 #include "proxy/core/tls.h"
-#include "proxy/core/wire.h"
+#include "proxy/core/output_watch.h"
 #include "proxy/server/session_taker.h"
 
 namespace mssl::proxy {
@@ -57,6 +57,7 @@ public:
           parts_(shared_->parts),
           realm_(parts_.realm()),
           wire_(std::make_unique<Wire>(loop, SessionRole::server_to_member, own_hello(*realm_), *this)),
+          output_(*wire_, parts_.silence),
           timer_(loop, [this] { tick(); }),
           begun_(loop.now()),
           heard_(begun_) {}
@@ -117,6 +118,7 @@ private:
     const SessionParts& parts_;
     std::shared_ptr<const Realm> realm_;
     std::unique_ptr<Wire> wire_;
+    OutputWatch output_;
     Timer timer_;
     std::shared_ptr<const bool> life_ = std::make_shared<const bool>(true);  // callbacks of others look whether this lives
     std::optional<Member> member_;
@@ -172,6 +174,7 @@ void MemberSession::drain() {
 
 void MemberSession::on_closed(const Error& why) {
     timer_.stop();
+    output_.stop();
     if (drain_timer_) drain_timer_->stop();
     count_sent();
     for (auto& [_, o] : opened_) o.taker->leave();
@@ -463,6 +466,7 @@ void MemberSession::block_from_object(const BlockFrame& frame, BlockData data) {
     if (frame.length != 0) o->requested.erase(frame.block.v);
     count_sent();
     wire_->send_block(frame, PayloadRef{frame.handle, frame.block, std::move(data), frame.length});
+    if (frame.length != 0) output_.queued();
 }
 
 // ── All of them ──

@@ -34,6 +34,7 @@ struct SessionParts {
     std::shared_ptr<Tickets> tickets;
     std::shared_ptr<Directory> directory;
     std::shared_ptr<const DialBack> dial_back;
+    Duration silence = std::chrono::seconds(30);  // of a member with blocks queued that it does not read
 };
 
 class MemberSession;

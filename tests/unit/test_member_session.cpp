@@ -122,7 +122,7 @@ struct Port {
     auto in(F f) {
         return hosts.engine.run(hosts.engine.loops.at(0), std::move(f));
     }
-    explicit Port(unsigned loops = 1) : hosts(kBlocks * kMinBlockBytes, loops) {
+    explicit Port(unsigned loops = 1, Duration silence = std::chrono::minutes(10)) : hosts(kBlocks * kMinBlockBytes, loops) {
         std::signal(SIGPIPE, SIG_IGN);
         finder->object = hosts.known(nodes_of(hosts.geometry)).value();
         ServerConfig config;
@@ -135,6 +135,7 @@ struct Port {
         parts.tickets = tickets;
         parts.directory = directory;
         parts.dial_back = DialBack::create().value();
+        parts.silence = silence;
         sessions = std::make_unique<MemberSessions>(parts);
         context = make_server_context(certificate.certificate_file, certificate.key_file).value();
         listener = Listener::open(hosts.engine.loops, Address::parse("127.0.0.1:0").value(),
@@ -190,6 +191,7 @@ struct Port {
     }
     // Fetches a block and checks it: that this member is served as ever.
     bool served(Member& m, std::uint32_t handle, std::uint32_t block) {
+        in([&] { m.blocks.erase(block); });  // asked for again it comes again
         send(m, Request{Handle{handle}, BlockIndex{block}, kBlocks, 0, false});
         return eventually([&] {
             const auto it = m.blocks.find(block);
@@ -487,6 +489,20 @@ Test(member_session, counts_the_bytes_that_left) {
     }));
 }
 
+// What it asked for lies in buffers that others wait for, however busily it says that it is there.
+Test(member_session, ends_with_who_asks_and_does_not_read) {
+    Port p(1, std::chrono::milliseconds(200));
+    Member& m = p.member();
+    cr_assert_eq(p.answer(m, p.open(m)), Errc::ok);
+    p.in([&] { m.wire->stream().want_read(false); });
+    for (std::uint32_t i = 0; i < kBlocks; ++i) p.send(m, Request{Handle{1}, BlockIndex{i}, kBlocks, 0, false});
+    cr_assert(p.eventually([&] {
+        m.wire->ping();
+        return p.sessions->open() == 0;
+    }));
+    cr_assert_lt(m.blocks.size(), kBlocks);
+}
+
 Test(member_session, says_that_the_server_goes_down) {
     Port p;
     Member& m = p.member();
@@ -516,7 +532,7 @@ Test(member_session, lets_a_download_run_to_its_end_when_the_server_goes_down) {
     Member& m = p.member();
     cr_assert_eq(p.answer(m, p.open(m)), Errc::ok);
     p.send(m, Any{Handle{1}, 1, 3, false});
-    cr_assert(p.eventually([&] { return m.blocks.size() == 1; }));
+    cr_assert(p.eventually([&] { return m.blocks.size() == 1 && m.blocks.begin()->second.size() == kMinBlockBytes; }));
     p.sessions->drain();
     for (std::uint32_t i = 0; i < kBlocks; ++i) cr_assert(p.served(m, 1, i));
     cr_assert(p.in([&] { return !m.closed.has_value(); }));
