@@ -92,13 +92,27 @@ Hosting Catalog::hosting(std::shared_ptr<const Realm> realm, std::shared_ptr<con
 
 // ── Start ──
 
+bool Catalog::is_over(const ObjectId& id, WallTime now) const {
+    const std::int64_t since = modified(path(id, ".withdrawn"));
+    return since != 0 && now.unix_seconds - since > kWithdrawnSeconds;
+}
+
+void Catalog::expire_withdrawn(WallTime now) {
+    files_.submit([self = shared_from_this(), now] {
+        const Result<std::vector<ObjectId>> ids = ids_in(self->directory_);
+        if (!ids) return log::error("cannot look for withdrawn objects", {{"why", ids.error().to_string()}});
+        for (const ObjectId& id : *ids)
+            if (self->is_over(id, now)) self->unlink_files(id);
+    });
+}
+
 Status Catalog::load(WallTime now) {
     Result<std::vector<ObjectId>> ids = ids_in(directory_);
     if (!ids) return ids.error();
     const std::lock_guard lock(mutex_);
     for (const ObjectId& id : *ids) {
         if (exists(path(id, ".withdrawn"))) {
-            if (now.unix_seconds - modified(path(id, ".withdrawn")) > kWithdrawnSeconds) unlink_files(id);
+            if (is_over(id, now)) unlink_files(id);
             continue;
         }
         if (!exists(path(id, ".head"))) {

@@ -67,6 +67,9 @@ public:
     std::shared_ptr<HostedObject> newest(const std::string& url);
     std::vector<std::shared_ptr<HostedObject>> list();
 
+    // Lets go of withdrawn trees that nothing can refer to any more, in a worker: withdrawing has no other bound.
+    void expire_withdrawn(WallTime now);
+
     std::shared_ptr<HostedObject> find(const ObjectId& id) override;
     void keep(const ObjectId& id, const std::vector<Hash>& block_nodes, const SignedHead& final_head, Loop& loop,
               std::function<void(Status)> done) override;
@@ -84,6 +87,7 @@ private:
     };
     Hosting hosting(std::shared_ptr<const Realm> realm, std::shared_ptr<const SignedManifest> manifest);
     Status load(WallTime now);
+    bool is_over(const ObjectId& id, WallTime now) const;  // withdrawn, and long ago
     Status load_object(const ObjectId& id, WallTime now);
     void move_aside(const ObjectId& id);
     std::shared_ptr<HostedObject> insert(std::shared_ptr<HostedObject> object, const Manifest& manifest);

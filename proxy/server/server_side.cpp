@@ -166,6 +166,7 @@ Status ServerSide::Impl::open(std::shared_ptr<const Config> c) {
 void ServerSide::Impl::look_at_realm() {
     if (renewing.exchange(true)) return;
     const WallTime now = times.wall();
+    catalog->expire_withdrawn(now);
     runtime.workers.submit(
         runtime.loops.at(0),
         [state = config->server->state, current = realm->get(), now] { return current->renewed(state, now); },

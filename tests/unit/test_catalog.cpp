@@ -223,3 +223,19 @@ Test(catalog, keeps_a_withdrawn_tree_for_a_month_and_not_for_ever) {
     aged(31);
     cr_assert(c.eventually([&] { return !std::filesystem::exists(mark) && !std::filesystem::exists(nodes); }));
 }
+
+Test(catalog, lets_go_of_a_withdrawn_tree_while_it_runs) {
+    Catalogs c;
+    const auto object = c.hash(c.add("/a", "1")), other = c.hash(c.add("/b", "1"));
+    const auto there = [&](const auto& o, const std::string& suffix) { return std::filesystem::exists(c.file(o->id(), suffix)); };
+    c.engine.run(object->loop(), [&] { object->withdraw(fail(Errc::withdrawn, "test")); });
+    cr_assert(c.eventually([&] { return there(object, ".withdrawn"); }));
+    const auto in_days = [](std::int64_t days) { return WallTime{wall_now().unix_seconds + days * 86400}; };
+    c.catalog->expire_withdrawn(in_days(29));
+    // What a worker does for a later object it has done for this one before.
+    (void)c.hash(c.add("/c", "1"));
+    cr_assert(there(object, ".withdrawn") && there(object, ".nodes"));
+    c.catalog->expire_withdrawn(in_days(31));
+    cr_assert(c.eventually([&] { return !there(object, ".withdrawn") && !there(object, ".nodes") && !there(object, ".head"); }));
+    cr_assert(there(other, ".head"));
+}
