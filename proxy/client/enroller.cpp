@@ -7,9 +7,6 @@
 namespace mssl::proxy {
 namespace {
 
-// For all of it: an answer takes the server one signature, and requests wait for it.
-constexpr Duration kAnswerTime = std::chrono::seconds(20);
-
 Result<EnrolledIdentity> identity_of(const Enrolled& enrolled, const PublicKey& key) {
     Result<Certificate> realm = Certificate::from_der(enrolled.realm_der);
     if (!realm) return std::move(realm).error();
@@ -28,7 +25,7 @@ Result<EnrolledIdentity> identity_of(const Enrolled& enrolled, const PublicKey& 
 }  // namespace
 
 void Enroller::start(Loop& loop, std::vector<Address> server, const TlsClient& tls, std::shared_ptr<SSL_CTX> context,
-                     std::shared_ptr<const KeyPair> key, std::string token, Done done) {
+                     std::shared_ptr<const KeyPair> key, std::string token, Done done, Duration limit) {
     std::unique_ptr<Enroller> e(
         new Enroller(loop, std::move(context), std::move(key), std::move(token), std::move(done)));
     Enroller& r = *e;
@@ -36,7 +33,7 @@ void Enroller::start(Loop& loop, std::vector<Address> server, const TlsClient& t
     Hello hello;
     hello.abilities = kAbilityPlain;
     WireHandler& handler = r;
-    r.deadline_.start(kAnswerTime);
+    r.deadline_.start(limit);
     r.wire_ = std::make_unique<Wire>(loop, SessionRole::member_to_server, hello, handler);
     r.wire_->begin(Stream::connect(loop, std::move(server), &tls, r.wire_->as_stream_handler()));
 }

@@ -21,10 +21,12 @@ struct EnrolledIdentity {
 
 class Enroller final : public Disposable, private WireHandler {
 public:
+    // For all of it: an answer takes the server one signature, and requests wait for it.
+    static constexpr Duration kAnswerTime = std::chrono::seconds(20);
     using Done = std::function<void(Result<EnrolledIdentity>)>;
     // done is called once, from the loop; the Enroller disposes of itself afterwards. context without member certificate.
     static void start(Loop& loop, std::vector<Address> server, const TlsClient& tls, std::shared_ptr<SSL_CTX> context,
-                      std::shared_ptr<const KeyPair> key, std::string token, Done done);
+                      std::shared_ptr<const KeyPair> key, std::string token, Done done, Duration limit = kAnswerTime);
     ~Enroller() override;
 
 private:

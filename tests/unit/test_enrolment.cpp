@@ -1,10 +1,17 @@
 // The realm in its directory, and who becomes a member of it.
 #include <criterion/criterion.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <future>
+
 #include "protocol/resolve.h"
+#include "proxy/client/enroller.h"
+#include "proxy/core/tls.h"
 #include "proxy/server/enrolment.h"
+#include "tests/unit/hosting_fixture.h"
 #include "tests/unit/tls_fixture.h"
 
 using namespace mssl;
@@ -187,4 +194,30 @@ Test(enrolment, keeps_its_settings_when_a_reload_cannot_be_read) {
     const Applicant a;
     cr_assert_eq(code_of(enrolment->enrol(a.request(), a.exporter, kNow)), Errc::denied);
     cr_assert_eq(code_of(enrolment->enrol(a.request("one"), a.exporter, kNow)), Errc::ok);
+}
+
+// Requests wait for the enrolment: whoever listens there and says nothing must not hold them up.
+Test(enroller, waits_so_long_for_an_answer_and_no_longer) {
+    const mssl::test::TempDir files;
+    const mssl::test::TestCertificate tls{files, "localhost", "DNS:localhost"};
+    const Fd mute(::socket(AF_INET, SOCK_STREAM, 0));
+    sockaddr_in at{};
+    at.sin_family = AF_INET;
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof at;
+    cr_assert_eq(::bind(mute.get(), reinterpret_cast<const sockaddr*>(&at), size), 0);
+    cr_assert_eq(::listen(mute.get(), 1), 0);
+    cr_assert_eq(::getsockname(mute.get(), reinterpret_cast<sockaddr*>(&at), &size), 0);
+    const Address to = Address::from(reinterpret_cast<const sockaddr*>(&at), size);
+
+    mssl::proxy::test::Engine engine;
+    Loop& loop = engine.loops.at(0);
+    const std::shared_ptr<SSL_CTX> context(make_client_context(tls.certificate_file, nullptr).value());
+    std::promise<Errc> said;
+    engine.run(loop, [&] {
+        Enroller::start(loop, {to}, TlsClient{context.get(), "localhost", std::string(kAlpnMember)}, context,
+                        std::make_shared<const KeyPair>(KeyPair::generate().value()), {},
+                        [&](const Result<EnrolledIdentity>& r) { said.set_value(r.code()); }, std::chrono::milliseconds(50));
+    });
+    cr_assert_eq(said.get_future().get(), Errc::timed_out);
 }
