@@ -137,6 +137,25 @@ def server_lost_what_only_some_may_have(lab):
 
 
 @case()
+def origin_refuses_a_re_read(lab):
+    """An origin that refuses the server's re-read of what only some may have: the application is answered otherwise, in time."""
+    w = World(lab, size=4 * MIB, extra='access = "restricted"', process='buffer-memory = "16MiB"', nginx_extra="""
+        location / { if ($http_if_range) { return 401; } if ($http_authorization != "Basic bWU6cmlnaHQ=") { return 401; } }""")
+    me = ("-u", "me:right")
+    first = w.client()
+    expect_whole(fetch(first, "/big.bin", *me), w.sum)
+    for program in (w.server.program, first.program):
+        program.stop()
+    shutil.rmtree(os.path.join(w.server.state, "spool"))
+    w.server.start()
+    expect_whole(fetch(w.client(), "/big.bin", *me), w.sum, "who is relayed when the object is withdrawn")
+    expect("withdrawn" in w.server.log(), "the object to be withdrawn", w.server.program.tail())
+    third = w.client(fallback="none")
+    expect(fetch(third, "/big.bin", check=False).result["status"] == 401, "the origin's 401 for who says nothing")
+    expect_whole(fetch(third, "/big.bin", *me), w.sum, "who comes then, of a new object")
+
+
+@case()
 def state_belongs_to_one_program(lab):
     """A second program on the same state does not start, and says why; once the first has ended, however it did, one can."""
     w = World(lab)
