@@ -432,8 +432,12 @@ Status Fetch::take_head(const Bytes& der, bool by_server) {
     }
     if (!head) return head.error();
     const Manifest& m = manifest_->body;
-    if (head->body.object != m.object || head->body.length != m.length || head->body.block_bytes != m.block_bytes)
-        return mssl::fail(Errc::wrong_object, "a head of another object");
+    if (head->body.object != m.object) return mssl::fail(Errc::wrong_object, "a head of another object");
+    // A signer of the realm said two things of one object: no fault of who passed it on, and nothing to go on with.
+    if (head->body.length != m.length || head->body.block_bytes != m.block_bytes) {
+        fail(mssl::fail(Errc::conflicting_head, "a head of another length or block size"));
+        return {};
+    }
     download_.on_head(loop_->now(), head->body);
     if (head->body.leaves > head_->body.leaves || (head->body.final_head && !head_->body.final_head)) {
         head_ = std::make_shared<SignedHead>(std::move(*head));

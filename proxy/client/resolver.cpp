@@ -14,7 +14,18 @@ void strip_own_fields(Fields& fields) {
     for (const std::string& name : names) fields.remove(name);
 }
 
-Result<Resolution> check(const Bytes& body, const Membership& self, const std::string& url, WallTime now) {
+bool holds_now(WallTime from, WallTime to, WallTime now) {
+    return now.unix_seconds + kClockToleranceSeconds >= from.unix_seconds && now.unix_seconds <= to.unix_seconds + kClockToleranceSeconds;
+}
+
+// Nobody was there, rather than somebody who said no.
+bool is_no_answer(Errc code) {
+    return code == Errc::timed_out || code == Errc::unreachable || code == Errc::reset || code == Errc::closed;
+}
+
+}  // namespace
+
+Result<Resolution> check_resolved(View body, const Membership& self, const std::string& url, WallTime now) {
     Result<Resolved> resolved = decode_resolved(body);
     if (!resolved) return resolved.error();
     Result<Certificate> signer = Certificate::from_der(resolved->signer_der);
@@ -29,6 +40,7 @@ Result<Resolution> check(const Bytes& body, const Membership& self, const std::s
 
     const Manifest& m = manifest->body;
     if (m.url != url) return fail(Errc::wrong_object, "the manifest is for another URL");
+    if (!holds_now(m.not_before, m.not_after, now)) return fail(Errc::expired, "the manifest");
     if (Status s = check_ticket(ticket->body, self.id, m.object, now); !s) return s.error();
     if (head->body.object != m.object || head->body.length != m.length || head->body.block_bytes != m.block_bytes)
         return fail(Errc::wrong_object, "the head is of another object");
@@ -38,13 +50,6 @@ Result<Resolution> check(const Bytes& body, const Membership& self, const std::s
                    std::make_shared<SignedHead>(std::move(*head)), std::move(*signer), std::move(resolved->fields)};
     return out;
 }
-
-// Nobody was there, rather than somebody who said no.
-bool is_no_answer(Errc code) {
-    return code == Errc::timed_out || code == Errc::unreachable || code == Errc::reset || code == Errc::closed;
-}
-
-}  // namespace
 
 struct Resolver::Impl final : HttpClientHandler, std::enable_shared_from_this<Resolver::Impl> {
     enum class State : std::uint8_t { preparing, asking, collecting, relaying, over };
@@ -159,7 +164,7 @@ struct Resolver::Impl final : HttpClientHandler, std::enable_shared_from_this<Re
             state = State::over;
             return handler->on_complete();
         }
-        Result<Resolution> resolution = check(collected, *self, url, wall_now());
+        Result<Resolution> resolution = check_resolved(collected, *self, url, wall_now());
         if (!resolution) {
             log::error("the server's answer does not check",
                        {{"site", site->config().host}, {"error", resolution.error().to_string()}});

@@ -22,6 +22,9 @@ public:
     virtual void on_resolved(Resolution resolution) = 0;
 };
 
+// What a Resolved for url says, if all of it holds for this member now. Errors: expired, wrong_realm, wrong_object, wrong_holder, …
+Result<Resolution> check_resolved(View body, const Membership& self, const std::string& url, WallTime now);
+
 class Resolver final : public Disposable {
 public:
     // head: origin-form, with the original Host and all end-to-end fields (Range and preconditions too). authority: what Host

@@ -108,6 +108,8 @@ void Transfer::read(ReaderId id, BlockIndex block, ReadDone done) {
     const auto it = readers_.find(id);
     if (it == readers_.end()) return;
     if (block.v >= geometry().block_count()) return done(fail(Errc::no_such_block, "beyond the object"));
+    // Withdrawn is withdrawn, also what is here already.
+    if (failure_) return done(*failure_);
     if (const auto m = memory_.find(block); m != memory_.end()) return done(m->second);
     if (fetch_->download().have().test(block)) {
         const std::uint32_t length = geometry().block_length(block);
@@ -133,7 +135,6 @@ void Transfer::read(ReaderId id, BlockIndex block, ReadDone done) {
         });
         return;
     }
-    if (failure_) return done(*failure_);
     if (state_ != State::fetching) return done(fail(Errc::cancelled, "the transfer stopped"));
     it->second.waiting.emplace(block, std::move(done));
 }

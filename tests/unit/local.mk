@@ -44,6 +44,7 @@ tests_unit_unit_tests_SOURCES = \
 	tests/unit/test_peer_session.cpp \
 	tests/unit/test_possession.cpp \
 	tests/unit/test_resolve_request.cpp \
+	tests/unit/test_resolver.cpp \
 	tests/unit/test_result.cpp \
 	tests/unit/test_root_origin.cpp \
 	tests/unit/test_semantics.cpp \

@@ -199,6 +199,23 @@ Test(transfers, a_new_signer_of_the_realm_does_not_end_what_runs) {
     cr_assert_eq(rows[0].readers, 2u);
 }
 
+// What is complete is given no more either, once the realm has contradicted itself about it.
+Test(transfers, two_heads_that_disagree_end_what_is_complete_too) {
+    const Somewhere here(0);
+    Client c;
+    c.keep(here);
+    TransferReader& reader = c.join(here);
+    cr_assert(c.gives(reader, here));
+    Resolution other = here.resolution(c.object, c.geometry);
+    other.head = here.resolution(c.object, Geometry(std::uint64_t{kBlocks - 1} * kMinBlockBytes, kMinBlockBytes)).head;
+    TransferReader& late = c.join(other, here.site);
+    for (TransferReader* r : {&reader, &late}) {
+        const auto got = c.read(*r, 0);
+        cr_assert(c.eventually([&] { return got->come; }));
+        cr_assert_eq(got->code, Errc::conflicting_head, "%s", errc_name(got->code).data());
+    }
+}
+
 Test(transfers, who_downloads_from_here_stays_when_the_application_comes_back) {
     const Somewhere here(0);
     Client c;
