@@ -92,8 +92,11 @@ Status PeerLink::on_frame(ControlFrame frame) {
         return {};
     }
     if (std::holds_alternative<Close>(frame)) return fail(Errc::closed, "the peer closed the object");
-    // Peers that want to download from here come on a connection of their own.
-    if (std::holds_alternative<Open>(frame)) return fail(Errc::unsupported, "OPEN on an outgoing connection");
+    // Peers that want to download from here come on a connection of their own; this one goes on.
+    if (const auto* open = std::get_if<Open>(&frame)) {
+        wire_->send(Close{open->handle, true, Errc::unsupported});
+        return {};
+    }
     if (state_ != State::open) return fail(Errc::unexpected, "before OPENED");
     return user_->on_peer_frame(*this, std::move(frame));
 }

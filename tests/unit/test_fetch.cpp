@@ -22,7 +22,9 @@ constexpr std::int64_t kLongAgo = 60 * 86400;  // a signer of then is renewed wh
 // Lets a member in and does nothing by itself.
 class PlayedServer final : public StreamHandler, public WireHandler {
 public:
-    PlayedServer(Loop& loop, Fd fd, SSL_CTX* tls) : loop_(&loop) { stream_ = Stream::accept(loop, std::move(fd), tls, *this); }
+    PlayedServer(Loop& loop, Fd fd, SSL_CTX* tls, SessionRole role = SessionRole::server_to_member) : loop_(&loop), role_(role) {
+        stream_ = Stream::accept(loop, std::move(fd), tls, *this);
+    }
     ~PlayedServer() override {
         if (stream_) loop_->dispose(std::move(stream_));
         if (!wire) return;
@@ -33,7 +35,7 @@ public:
         Hello hello;
         hello.abilities = kAbilityPlain;
         WireHandler& handler = *this;
-        wire = std::make_unique<Wire>(*loop_, SessionRole::server_to_member, hello, handler);
+        wire = std::make_unique<Wire>(*loop_, role_, hello, handler);
         wire->begin(std::move(stream_));
     }
     void on_readable() override {}
@@ -63,6 +65,7 @@ public:
 
 private:
     Loop* loop_;
+    SessionRole role_;
     std::unique_ptr<Stream> stream_;
 };
 
@@ -114,7 +117,11 @@ struct Play {
                               })
                    .value();
         peers = Listener::open(engine.loops, Address::parse("127.0.0.1:0").value(),
-                               [this](Loop&, Fd fd, const Address&) { callers.push_back(std::move(fd)); })
+                               [this](Loop& l, Fd fd, const Address&) {
+                                   if (!peer_context) return callers.push_back(std::move(fd));
+                                   peer = std::make_unique<PlayedServer>(l, std::move(fd), peer_context.get(),
+                                                                         SessionRole::member_to_member);
+                               })
                     .value();
         site->server = door->address();
         site->member = member();
@@ -130,6 +137,7 @@ struct Play {
             users.clear();
             link.reset();
             servers.clear();
+            peer.reset();
             door.reset();
             peers.reset();
         });
@@ -184,6 +192,8 @@ struct Play {
     std::shared_ptr<BannedPeers> banned = std::make_shared<BannedPeers>();
     std::vector<std::unique_ptr<PlayedServer>> servers;
     std::vector<Fd> callers;
+    SslCtxPtr peer_context;  // with it a caller is answered
+    std::unique_ptr<PlayedServer> peer;
     std::unique_ptr<Listener> door, peers;
     std::shared_ptr<ServerLink> link;
     std::vector<std::unique_ptr<User>> users;
@@ -302,4 +312,45 @@ Test(fetch, a_peer_that_is_gone_is_let_go_of) {
         return n == 0 || errno == ECONNRESET;
     }));
     cr_assert(p.in([&] { return f.peers().empty() && p.callers.size() == 1; }), "not called again");
+}
+
+// SESSIONS: a side that connected and serves nothing on that connection says so, and goes on downloading.
+Test(peer_link, an_open_on_an_outgoing_connection_is_closed_as_unsupported) {
+    Play p;
+    const Identity other(*p.where.realm);
+    p.peer_context = make_peer_context(other.credentials(), true).value();
+    Fetch& f = p.fetch();
+    const Handle h = p.opened(0);
+    PeerEntry entry;
+    entry.member = other.id();
+    entry.address = p.peers->address().ip_bytes();
+    entry.port = p.peers->address().port();
+    p.send(Peers{h, {entry}});
+    cr_assert(p.eventually([&] { return p.peer && !p.peer->all<Open>().empty(); }));
+    Bitmap all(kBlocks);
+    all.set_all();
+    p.in([&] {
+        const Open theirs = p.peer->all<Open>().front();
+        p.peer->wire->send(Open{Handle{77}, theirs.object, theirs.ticket_der, theirs.signer_der});
+        p.peer->wire->send(Opened{theirs.handle, kBlocks, wire_bitfield(all)});
+    });
+    cr_assert(p.eventually([&] { return p.peer->closed || !p.peer->all<Request>().empty(); }));
+    p.in([&] {
+        cr_assert(!p.peer->closed, "%s", p.peer->closed->to_string().c_str());
+        const auto closes = p.peer->all<Close>();
+        cr_assert_eq(closes.size(), 1u);
+        cr_assert(closes[0].handle == Handle{77} && closes[0].by_provider && closes[0].code == Errc::unsupported);
+        cr_assert(f.cut().empty());
+    });
+}
+
+// No fault of who passes it on, server or peer.
+Test(fetch, a_head_of_another_length_is_the_realm_contradicting_itself) {
+    Play p;
+    Fetch& f = p.fetch();
+    const Handle h = p.opened(0);
+    p.send(HeadFrame{h, p.where.resolution(p.object, Geometry(std::uint64_t{kBlocks - 1} * kMinBlockBytes, kMinBlockBytes)).head->der});
+    cr_assert(p.eventually([&] { return p.users[0]->failed.has_value(); }));
+    cr_assert_eq(p.users[0]->failed->code, Errc::conflicting_head);
+    cr_assert_eq(f.rejected(), 0u);
 }
