@@ -7,7 +7,7 @@ import subprocess
 import time
 
 from meter import GIB, MIB, Run, forget_peak, peak_kib, resident_kib, settle
-from place import Failure, Place, WrongBytes, warm_page_cache
+from place import Failure, Place, WrongBytes
 from harness import NAME
 
 IDLE_CONNECTIONS = 1000
@@ -16,7 +16,6 @@ SMALL_REQUESTS = 200
 
 def transfers(lab, report, size, runs):
     """a, b: one file through both proxies, against stunnel and against nginx alone."""
-    warm_page_cache(lab.dir, 4 * size)
     place = Place(lab, size)
     rows = {name: [] for name in ("stunnel", "cold", "published", "store", "nginx")}
     mssl = os.environ["MSSL"]
