@@ -155,18 +155,6 @@ Result<ControlFrame> decode_frame(std::uint8_t type, View body);
 std::array<std::uint8_t, kFrameHeaderBytes + kDataHeaderBytes> encode_data_header(const DataHeader& h,
                                                                                   std::size_t payload_bytes);
 
-// Splits a byte stream into frames without copying payload: ask where the next bytes belong, read at most that
-// many there, say how many came.
-//
-//         ┌────────┐ 4 bytes ┌──────────┐ length bytes
-//     ──▶ │ header │────────▶│ control  │───▶ on_frame ──▶ header
-//         └────────┘         └──────────┘
-//              │ type data  ┌────────────┐ 12 bytes ┌─────────┐ slot()
-//              └───────────▶│ dataheader │─────────▶│ payload │───▶ on_data ──▶ header
-//                           └────────────┘          └─────────┘
-//
-// After an error the parser stays failed. Memory: one control body at most.
-
 // Where a payload goes, and a hold on what it lies in: whoever fills the slot may outlive whoever gave it.
 struct Slot {
     Slot() = default;  // discard
@@ -188,6 +176,18 @@ public:
     virtual Result<Slot> slot(const DataHeader& h, std::size_t payload_bytes) = 0;
     virtual Status on_data(const DataHeader& h, View payload) = 0;
 };
+
+// Splits a byte stream into frames without copying payload: ask where the next bytes belong, read at most that
+// many there, say how many came.
+//
+//         ┌────────┐ 4 bytes ┌──────────┐ length bytes
+//     ──▶ │ header │────────▶│ control  │───▶ on_frame ──▶ header
+//         └────────┘         └──────────┘
+//              │ type data  ┌────────────┐ 12 bytes ┌─────────┐ slot()
+//              └───────────▶│ dataheader │─────────▶│ payload │───▶ on_data ──▶ header
+//                           └────────────┘          └─────────┘
+//
+// After an error the parser stays failed. Memory: one control body at most.
 class FrameParser {
 public:
     explicit FrameParser(FrameSink& sink) : sink_(&sink) {}

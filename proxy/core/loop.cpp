@@ -230,8 +230,6 @@ void LoopGroup::empty() {
     }
 }
 
-Loop& LoopGroup::next() { return at(round_.fetch_add(1, std::memory_order_relaxed)); }
-
 void LoopGroup::run() {
     {
         const SignalsBlocked blocked;

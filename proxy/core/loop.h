@@ -109,8 +109,6 @@ public:
     ~LoopGroup();
     Loop& at(unsigned i) { return *loops_[i % loops_.size()]; }
     unsigned size() const { return static_cast<unsigned>(loops_.size()); }
-    // Round robin, from any thread.
-    Loop& next();
     // The loop that owns what this id names (objects: giving-out, transfers).
     Loop& owner(const ObjectId& id) { return at(id.bytes[0] | (unsigned{id.bytes[1]} << 8)); }
     // Runs loop 0 here and the others in threads, until stop_all(); joins them.
@@ -122,7 +120,6 @@ public:
 private:
     std::vector<std::unique_ptr<Loop>> loops_;
     std::vector<std::thread> threads_;
-    std::atomic<unsigned> round_{0};
 };
 
 }  // namespace mssl::proxy

@@ -254,12 +254,8 @@ Test(loop_group, runs_each_loop_in_its_own_thread) {
     }
 }
 
-Test(loop_group, deals_loops_in_turn_and_an_id_always_to_the_same) {
+Test(loop_group, gives_an_id_always_to_the_same_loop) {
     LoopGroup loops(3);
-    Loop* a = &loops.next();
-    cr_assert_neq(&loops.next(), a);
-    cr_assert_neq(&loops.next(), a);
-    cr_assert_eq(&loops.next(), a);
     ObjectId id;
     id.bytes[0] = 5;
     cr_assert_eq(&loops.owner(id), &loops.at(5));
