@@ -95,9 +95,9 @@ std::string common_name(const X509* x) {
 }
 
 Status within_validity(const Certificate& c, WallTime now, std::string_view what) {
-    if (now.unix_seconds < c.not_before().unix_seconds - kClockToleranceSeconds)
+    if (before(c.not_before(), now))
         return fail(Errc::expired, std::string(what) + " is not valid yet");
-    if (now.unix_seconds > c.not_after().unix_seconds + kClockToleranceSeconds)
+    if (past(c.not_after(), now))
         return fail(Errc::expired, std::string(what) + " has expired");
     return {};
 }

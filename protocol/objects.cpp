@@ -389,10 +389,8 @@ Result<SignedTicket> inspect_ticket(View der) { return inspect<Ticket>(der); }
 Status check_ticket(const Ticket& ticket, const MemberId& holder, const ObjectId& object, WallTime now) {
     if (ticket.member != holder) return fail(Errc::wrong_holder, "ticket of another member");
     if (ticket.object != object) return fail(Errc::wrong_object, "ticket for another object");
-    if (now.unix_seconds < ticket.not_before.unix_seconds - kClockToleranceSeconds)
-        return fail(Errc::expired, "ticket is not valid yet");
-    if (now.unix_seconds > ticket.not_after.unix_seconds + kClockToleranceSeconds)
-        return fail(Errc::expired, "ticket has expired");
+    if (before(ticket.not_before, now)) return fail(Errc::expired, "ticket is not valid yet");
+    if (past(ticket.not_after, now)) return fail(Errc::expired, "ticket has expired");
     return {};
 }
 

@@ -106,6 +106,9 @@ struct WallTime {
 };
 // What two honest clocks may differ by (DESIGN 4).
 inline constexpr std::int64_t kClockToleranceSeconds = 120;
+// What is valid from begin to end counts neither as before() nor as past() at now, with that tolerance.
+constexpr bool before(WallTime begin, WallTime now) { return now.unix_seconds < begin.unix_seconds - kClockToleranceSeconds; }
+constexpr bool past(WallTime end, WallTime now) { return now.unix_seconds > end.unix_seconds + kClockToleranceSeconds; }
 
 // How an object of a length divides. Pure arithmetic; valid for 0 ≤ length ≤ kMaxObjectBytes.
 class Geometry {

@@ -136,10 +136,8 @@ Result<Json> described(const Result<T>& object) {
 }
 
 Status check_validity(WallTime from, WallTime to, WallTime now) {
-    if (now.unix_seconds < from.unix_seconds - kClockToleranceSeconds)
-        return fail(Errc::expired, "not valid before " + iso_time(from));
-    if (now.unix_seconds > to.unix_seconds + kClockToleranceSeconds)
-        return fail(Errc::expired, "not valid after " + iso_time(to));
+    if (before(from, now)) return fail(Errc::expired, "not valid before " + iso_time(from));
+    if (past(to, now)) return fail(Errc::expired, "not valid after " + iso_time(to));
     return {};
 }
 

@@ -14,10 +14,6 @@ void strip_own_fields(Fields& fields) {
     for (const std::string& name : names) fields.remove(name);
 }
 
-bool holds_now(WallTime from, WallTime to, WallTime now) {
-    return now.unix_seconds + kClockToleranceSeconds >= from.unix_seconds && now.unix_seconds <= to.unix_seconds + kClockToleranceSeconds;
-}
-
 // Nobody was there, rather than somebody who said no.
 bool is_no_answer(Errc code) {
     return code == Errc::timed_out || code == Errc::unreachable || code == Errc::reset || code == Errc::closed;
@@ -40,7 +36,7 @@ Result<Resolution> check_resolved(View body, const Membership& self, const std::
 
     const Manifest& m = manifest->body;
     if (m.url != url) return fail(Errc::wrong_object, "the manifest is for another URL");
-    if (!holds_now(m.not_before, m.not_after, now)) return fail(Errc::expired, "the manifest");
+    if (before(m.not_before, now) || past(m.not_after, now)) return fail(Errc::expired, "the manifest");
     if (Status s = check_ticket(ticket->body, self.id, m.object, now); !s) return s.error();
     if (head->body.object != m.object || head->body.length != m.length || head->body.block_bytes != m.block_bytes)
         return fail(Errc::wrong_object, "the head is of another object");

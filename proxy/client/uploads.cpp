@@ -82,7 +82,7 @@ void Uploads::on_request(UploadId id, const Request& request) {
     if (it == takers_.end()) return;
     Taker& t = *it->second;
     // A ticket is good for minutes; its holder renews it or gets nothing more (DESIGN 5).
-    if (wall_now().unix_seconds > t.ticket_end.unix_seconds + kClockToleranceSeconds) {
+    if (past(t.ticket_end, wall_now())) {
         t.taker->send_control(Refuse{t.handle, request.block, Errc::expired});
         return;
     }

@@ -26,8 +26,8 @@ constexpr Duration kStalledTime = std::chrono::seconds(120);  // with output tha
 std::string_view reason_of(std::uint16_t status) {
     switch (status) {
     case 400: return "Bad Request";
-    case 408: return "Request Timeout";
     case 405: return "Method Not Allowed";
+    case 408: return "Request Timeout";
     case 421: return "Misdirected Request";
     case 431: return "Request Header Fields Too Large";
     case 501: return "Not Implemented";

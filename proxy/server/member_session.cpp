@@ -33,8 +33,6 @@ Hello own_hello(const Realm& realm) {
 // What a certificate that TLS showed is wrong with, in codes that may cross the wire.
 Errc membership_code(Errc code) { return code == Errc::expired ? Errc::expired : Errc::not_member; }
 
-bool past(WallTime end, WallTime now) { return now.unix_seconds > end.unix_seconds + kClockToleranceSeconds; }
-
 }  // namespace
 
 struct MemberSessions::PerLoop {
@@ -150,7 +148,7 @@ void MemberSession::begin(std::unique_ptr<Stream> stream) {
     const Result<PeerMembership> member = member_of(stream->ssl(), realm_->trust(), parts_.wall());
     forget_chain(stream->ssl());
     stream->set_idle_timeout(MemberSessions::kDead + MemberSessions::kPing);
-    // Told after every record, for the HEADs that wait.
+    // Told after every record, for what is counted and for the HEADs that wait.
     wire_->set_low_mark(std::numeric_limits<std::size_t>::max());
     wire_->begin(std::move(stream));
     timer_.start(MemberSessions::kSilent);
@@ -196,7 +194,6 @@ void MemberSession::tick() {
     if (!ready_) return wire_->fail(Errc::timed_out, "no HELLO");
     if (!member_ && !enrolling_) return wire_->fail(Errc::not_member, "neither a certificate nor an enrolment");
     if (now - heard_ > MemberSessions::kDead) return wire_->fail(Errc::timed_out, "no answer to PING");
-    count_sent();
     wire_->ping();
     timer_.start(MemberSessions::kPing);
 }
@@ -464,7 +461,6 @@ void MemberSession::block_from_object(const BlockFrame& frame, BlockData data) {
     // The block may be one that only the newest head covers.
     if (o->next_head) send_head(*o, HeadFrame(*o->next_head));
     if (frame.length != 0) o->requested.erase(frame.block.v);
-    count_sent();
     wire_->send_block(frame, PayloadRef{frame.handle, frame.block, std::move(data), frame.length});
     if (frame.length != 0) output_.queued();
 }
