@@ -425,9 +425,10 @@ Status Fetch::take_head(const Bytes& der, bool by_server) {
     auto [head, signer] = parse_signed(der, parse_head);
     // By a signer that this member has not heard of yet, or by a stranger: nothing is believed, and nobody blamed.
     if (head.code() == Errc::wrong_realm) {
-        if (!by_server) return {};
-        unproven_head_ = der;
-        server_->renew_membership();
+        if (by_server) {
+            unproven_head_ = der;
+            server_->renew_membership();
+        }
         return {};
     }
     if (!head) return head.error();

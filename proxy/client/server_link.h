@@ -38,9 +38,9 @@ public:
     Handle attach(ServerLinkUser& user);
     void detach(Handle handle);
     bool up() const { return state_ == State::up; }
-    void send(const ControlFrame& frame);
+    void send(const ControlFrame& frame);  // nothing while not up
     // Of its site, now.
-    std::shared_ptr<const Membership> membership() const { return site_->current(); }  // nothing while not up
+    std::shared_ptr<const Membership> membership() const { return site_->current(); }
     void renew_membership() { site_->renew_membership(*loop_); }
     bool unused() const { return users_.empty(); }
     // This host as the server saw it, "" before it said.

@@ -73,7 +73,7 @@ Transfer::ReaderId Transfer::add_reader(const Resolution& resolution) {
     readers_[id];
     fetch_->update(resolution);
     go_on();
-    tell_positions();
+    tell_readers();
     return id;
 }
 
@@ -83,7 +83,7 @@ void Transfer::remove_reader(ReaderId id) {
     // One that waited in vain before it was found to be gone has lingered by that.
     if (readers_.empty() && state_ == State::fetching)
         linger_.start(std::clamp(kLinger - (idle_since_ - last_read_), Duration(1000), kLinger));
-    tell_positions();
+    tell_readers();
     trim_memory();
 }
 
@@ -96,11 +96,15 @@ void Transfer::position(ReaderId id, std::uint64_t offset) {
     if (!stored()) trim_memory();
 }
 
+void Transfer::tell_readers() {
+    if (state_ == State::fetching && !stored()) fetch_->set_hard_window(memory_window());
+    tell_positions();
+}
+
 void Transfer::tell_positions() {
     if (state_ != State::fetching) return;
     std::vector<std::uint64_t> offsets;
     for (const auto& [_, reader] : readers_) offsets.push_back(reader.offset);
-    if (!stored()) fetch_->set_hard_window(memory_window());
     fetch_->set_readers(offsets);
 }
 
@@ -130,7 +134,7 @@ void Transfer::read(ReaderId id, BlockIndex block, ReadDone done) {
             if (self->state_ != State::fetching && self->state_ != State::seeding) return done(data.error());
             self->fetch_->forget(block);
             self->go_on();
-            self->tell_positions();
+            self->tell_readers();
             self->read(id, block, done);
         });
         return;
@@ -227,7 +231,7 @@ void Transfer::trim_memory() {
 }
 
 void Transfer::write(BlockIndex block, VerifiedBytes bytes, const Hash& node) {
-    if (!parts_.file || store_failed_) return;
+    if (!stored()) return;
     writing_.insert(block);
     fetch_->set_writing(writing_.size());
     parts_.file->write(block, bytes.data, bytes.length, node, *parts_.loop,
@@ -254,7 +258,7 @@ void Transfer::on_fetch_finished() {
     state_ = State::seeding;
     idle_since_ = parts_.loop->now();
     linger_.stop();
-    if (parts_.file && !store_failed_) parts_.file->sync(*parts_.loop, [](Status) {});
+    if (stored()) parts_.file->sync(*parts_.loop, [](Status) {});
     log_end("complete");
     // Called from inside the fetch: it ends what it is doing first.
     parts_.loop->post([self = weak_from_this()] {
@@ -293,7 +297,7 @@ void Transfer::stop_fetching() {
     idle_since_ = parts_.loop->now();
     fetch_->stop();
     log_end("no reader left");
-    if (!parts_.file || store_failed_ || fetch_->download().have().none()) close();
+    if (!stored() || fetch_->download().have().none()) close();
 }
 
 // Members that download from here keep their places: it is the same transfer.
@@ -365,7 +369,7 @@ TransferStatus Transfer::status() const {
     s.rejected_blocks = fetch_->rejected();
     s.readers = readers_.size();
     s.takers = uploads_->takers();
-    s.stored = parts_.file && !store_failed_;
+    s.stored = stored();
     s.peers = fetch_->peers();
     s.cut = fetch_->cut();
     s.last_error = failure_ ? failure_->to_string() : fetch_->last_error();

@@ -76,6 +76,7 @@ private:
     void read_for_taker(BlockIndex block, std::function<void(Result<BlockData>)> done);
     void later(std::function<void()> what);
     void read_file(BlockIndex block, std::function<void(Result<BlockData>)> done);
+    void tell_readers();  // how many they are, too: each has its share of the memory
     void tell_positions();
     void stop_fetching();
     void go_on();
