@@ -152,7 +152,7 @@ class Place:
         return ["curl", "-sS", "--noproxy", "*", "http://127.0.0.1:%d%s" % (port or self.nginx.port, path)]
 
 
-def free_bytes(field="MemFree:"):
+def memory(field):
     with open("/proc/meminfo") as f:
         return next(int(line.split()[1]) * 1024 for line in f if line.startswith(field))
 
@@ -168,21 +168,21 @@ class WarmMemory:
 
     def __init__(self, directory):
         self.path = os.path.join(directory, "page-cache")
-        self.size = free_bytes("MemTotal:")
+        self.size = memory("MemTotal:")
 
     def fill(self):
-        if self.size > self.MOST or free_bytes() <= 4 * self.LEAVE:
+        if self.size > self.MOST or memory("MemFree:") <= 4 * self.LEAVE:
             return
         piece = bytearray(4 * MIB)
         fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             os.ftruncate(fd, self.size)
             for at in range(0, self.size, len(piece)):
-                if free_bytes() <= self.LEAVE:
+                if memory("MemFree:") <= self.LEAVE:
                     return
                 os.preadv(fd, [piece], at)
         finally:
             os.close(fd)
 
 
-__all__ = ["DAEMON_USER", "Failure", "Lab", "Place", "WarmMemory", "WrongBytes"]
+__all__ = ["DAEMON_USER", "Failure", "Lab", "Place", "WrongBytes"]

@@ -170,8 +170,6 @@ def client_killed_goes_on(lab):
     expect(w.bodies() == [(200, w.length)], "one read of the origin", w.bodies())
 
 
-# ── Who the server is not ──
-
 # ── The application ──
 
 def expect_stopped(w, c, sent_before):
@@ -215,6 +213,8 @@ def application_killed_while_nothing_comes(lab):
     wait_for("the transfer to stop", lambda: transfer(c).get("state") != "fetching")
     expect(transfer(c)["state"] == "seeding", "for want of a reader, not of sources", transfer(c))
 
+
+# ── Who the server is not ──
 
 def wrong_certificate(lab, how):
     w = World(lab, certificate_for="other.example.org" if how == "name" else None)

@@ -27,6 +27,14 @@ struct ScratchDirectory {
     ~ScratchDirectory() { std::filesystem::remove_all(path); }
 };
 
+template <class F>
+std::vector<F> frames_of(const std::vector<ControlFrame>& log) {
+    std::vector<F> out;
+    for (const ControlFrame& f : log)
+        if (const F* x = std::get_if<F>(&f)) out.push_back(*x);
+    return out;
+}
+
 // Loops in threads, workers, buffers.
 struct Engine {
     explicit Engine(unsigned count = 1) : loops(count), thread([this] { loops.run(); }) {}
@@ -153,12 +161,7 @@ public:
     PeerEntry entry() const override { return own; }
 
     template <class F>
-    std::vector<F> all() const {
-        std::vector<F> out;
-        for (const ControlFrame& f : log)
-            if (const F* x = std::get_if<F>(&f)) out.push_back(*x);
-        return out;
-    }
+    std::vector<F> all() const { return frames_of<F>(log); }
     PeerEntry own;
     bool holds = false;
     std::vector<ControlFrame> log;

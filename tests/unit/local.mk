@@ -11,8 +11,8 @@ tests_unit_unit_tests_SOURCES = \
 	tests/unit/hosting_fixture.h \
 	tests/unit/loop_thread.h \
 	tests/unit/member_fixture.h \
-	tests/unit/somewhere_fixture.h \
 	tests/unit/naive_merkle.h \
+	tests/unit/somewhere_fixture.h \
 	tests/unit/stream_fixture.h \
 	tests/unit/test_bitmap.cpp \
 	tests/unit/test_breaker.cpp \

@@ -52,12 +52,7 @@ public:
     void on_drained() override {}
     void on_closed(const Error& why) override { closed = why; }
     template <class F>
-    std::vector<F> all() const {
-        std::vector<F> out;
-        for (const ControlFrame& f : log)
-            if (const F* x = std::get_if<F>(&f)) out.push_back(*x);
-        return out;
-    }
+    std::vector<F> all() const { return frames_of<F>(log); }
 
     std::unique_ptr<Wire> wire;
     std::vector<ControlFrame> log;
