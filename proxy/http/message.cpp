@@ -220,6 +220,32 @@ Result<Authority> parse_authority(std::string_view text, std::uint16_t default_p
     return out;
 }
 
+std::uint16_t default_port(Scheme scheme) {
+    switch (scheme) {
+    case Scheme::http: return 80;
+    case Scheme::https: return 443;
+    }
+    return 0;
+}
+
+namespace {
+
+std::string_view prefix_of(Scheme scheme) { return scheme == Scheme::https ? "https://" : "http://"; }
+
+}  // namespace
+
+std::string UrlRoot::url_of(std::string_view target) const {
+    return std::string(prefix_of(scheme)) + authority.host + ":" + std::to_string(authority.port) + std::string(target);
+}
+
+std::string UrlRoot::host_field() const {
+    return authority.port == default_port(scheme) ? authority.host : authority.host + ":" + std::to_string(authority.port);
+}
+
+std::string UrlRoot::short_url_of(std::string_view target) const {
+    return std::string(prefix_of(scheme)) + host_field() + std::string(target);
+}
+
 Result<AbsoluteTarget> parse_absolute(std::string_view target) {
     const std::size_t colon = target.find("://");
     if (colon == std::string_view::npos) return fail(Errc::malformed, "not an absolute target");

@@ -78,11 +78,28 @@ struct Authority {
 };
 Result<Authority> parse_authority(std::string_view text, std::uint16_t default_port);
 
+enum class Scheme : std::uint8_t { http, https };
+std::uint16_t default_port(Scheme scheme);  // RFC 9110 §4.2.1, §4.2.2
+
+// What the URLs of one server begin with: with the target it names a resource.
+struct UrlRoot {
+    Scheme scheme = Scheme::http;
+    Authority authority;
+    bool operator==(const UrlRoot&) const = default;
+    // "https://a.example:443" + target: the port always written, so that one resource has one name (DESIGN 3, object key).
+    std::string url_of(std::string_view target) const;
+    // As Host is written: "a.example", with the port where it is not the scheme's.
+    std::string host_field() const;
+    // As people write it: "https://a.example/path".
+    std::string short_url_of(std::string_view target) const;
+};
+
 // absolute-form: http://host:port/path?query → authority and origin-form target ("/" when the path is empty).
 struct AbsoluteTarget {
     std::string scheme;
     Authority authority;
     std::string target;
+    UrlRoot root() const { return {scheme == "https" ? Scheme::https : Scheme::http, authority}; }
 };
 Result<AbsoluteTarget> parse_absolute(std::string_view target);
 

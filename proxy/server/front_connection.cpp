@@ -179,19 +179,24 @@ void FrontConnection::begin_request() {
 std::unique_ptr<Answerer> FrontConnection::choose_exchange() {
     std::shared_ptr<const FrontParts> parts = front_->parts();
     if (request_.method == "CONNECT") return refuse(501, "this server is no forward proxy"), nullptr;
+    UrlRoot asked;  // by https only in absolute-form: a member's application speaks what its request says, not what the member speaks
     if (!request_.target.starts_with('/') && request_.target != "*") {
         Result<AbsoluteTarget> absolute = parse_absolute(request_.target);
         if (!absolute) return refuse(400, "malformed request target"), nullptr;
         // RFC 9112 §3.2.2: it prevails over Host.
-        const Authority& a = absolute->authority;
-        request_.fields.set("Host", a.port == 80 ? a.host : a.host + ":" + std::to_string(a.port));
+        asked.scheme = absolute->root().scheme;
+        request_.fields.set("Host", absolute->root().host_field());
         request_.target = std::move(absolute->target);
     }
     const std::string* host = request_.fields.find("Host");
     if (host == nullptr) return refuse(400, "no Host"), nullptr;
     const Result<Authority> authority = parse_authority(*host, 0);
     if (!authority) return refuse(400, "malformed Host"), nullptr;
-    std::shared_ptr<const Origin> origin = parts->origins->find(*authority, stream_->local().port());
+    asked.authority = *authority;
+    const std::uint16_t own_port = stream_->local().port();
+    if (asked.scheme == Scheme::https && asked.authority.port == 0) asked.authority.port = default_port(Scheme::https);
+    std::shared_ptr<const Origin> origin = asked.scheme == Scheme::https ? parts->origins->find(asked, own_port)
+                                                                         : parts->origins->find(*authority, own_port);
     if (!origin) return refuse(421, "no [[origin]] is configured for this host"), nullptr;
 
     std::optional<MemberId> member;
@@ -204,9 +209,11 @@ std::unique_ptr<Answerer> FrontConnection::choose_exchange() {
     const bool resolvable = member && request_.method == "GET" && request_.body == BodyKind::none && !request_.upgrade &&
                             origin->rule_for(request_.target) != nullptr;
     AnswerPort& port = *this;
-    if (resolvable) return std::make_unique<ResolveExchange>(port, parts, std::move(origin), request_, *member);
+    if (asked.scheme == Scheme::http) asked = origin->http_root();
+    if (resolvable) return std::make_unique<ResolveExchange>(port, parts, std::move(origin), request_, std::move(asked), *member);
     add(front_->loop->counters().requests_relayed);
-    return std::make_unique<ProxyExchange>(port, std::move(origin), request_, stream_->is_tls() && !member);
+    if (stream_->is_tls() && !member) asked.scheme = Scheme::https;
+    return std::make_unique<ProxyExchange>(port, std::move(origin), request_, std::move(asked));
 }
 
 // Whose request it is: proven once a connection, remembered for its later ones.

@@ -98,10 +98,6 @@ const ShareRule* Origin::rule_for(std::string_view target) const {
     return nullptr;
 }
 
-std::string Origin::url_of(std::string_view target) const {
-    return "http://" + config_.host + ":" + std::to_string(config_.port) + std::string(target);
-}
-
 Result<std::shared_ptr<const Origin>> Origin::open(Runtime& runtime, OriginPools& pools, const OriginConfig& config) {
     if (!config.root.empty()) return open_root_origin(runtime, config);
     Result<AbsoluteTarget> url = parse_absolute(config.url);
@@ -136,6 +132,12 @@ std::shared_ptr<const Origin> Origins::find(const Authority& host, std::uint16_t
     return same_host;
 }
 
+std::shared_ptr<const Origin> Origins::find(const UrlRoot& asked, std::uint16_t own_port) const {
+    if (asked.scheme == Scheme::http) return find(asked.authority, own_port);
+    const std::uint16_t scheme_port = default_port(Scheme::https);
+    return find(asked.authority, asked.authority.port == scheme_port ? scheme_port : own_port);
+}
+
 std::string Origins::url_of_file(const std::string& path) const {
     std::error_code ec;
     const std::string file = std::filesystem::canonical(path, ec).string();
@@ -147,21 +149,17 @@ std::string Origins::url_of_file(const std::string& path) const {
         if (ec) continue;
         if (!root.ends_with('/')) root += '/';
         if (!file.starts_with(root)) continue;
-        return "http://" + config.host + (config.port == 80 ? "" : ":" + std::to_string(config.port)) + "/" +
-               percent_encoded(std::string_view(file).substr(root.size()));
+        return origin->http_root().short_url_of("/" + percent_encoded(std::string_view(file).substr(root.size())));
     }
     return {};
 }
 
 std::shared_ptr<const Origin> Origins::find_url(std::string_view url, std::string& target) const {
-    for (const auto& origin : list_) {
-        const std::string prefix = origin->url_of("/");
-        if (url.starts_with(prefix)) {
-            target = std::string(url.substr(prefix.size() - 1));
-            return origin;
-        }
-    }
-    return nullptr;
+    Result<AbsoluteTarget> parsed = parse_absolute(url);
+    if (!parsed) return nullptr;
+    target = std::move(parsed->target);
+    // Which port was ours when the URL got its name is not known any more.
+    return find(parsed->root(), parsed->root().scheme == Scheme::https ? parsed->authority.port : 0);
 }
 
 }  // namespace mssl::proxy

@@ -49,8 +49,8 @@ public:
     virtual std::unique_ptr<OriginExchange> start(Loop& loop, RequestHead head, HttpClientHandler& handler) const = 0;
     // The first share rule whose globs match the path of this origin-form target, or null.
     const ShareRule* rule_for(std::string_view target) const;
-    // "http://host:port" + target: the name of a resource in manifests.
-    std::string url_of(std::string_view target) const;
+    // Of what applications ask for by http. What they ask for by https is named by the authority that they asked.
+    UrlRoot http_root() const { return {Scheme::http, {config_.host, config_.port}}; }
 
     static Result<std::shared_ptr<const Origin>> open(Runtime& runtime, OriginPools& pools, const OriginConfig& config);
 
@@ -67,10 +67,13 @@ public:
     // By what Host said (port 0: none): the origin of exactly that host and port, port 80 when there is none. Browsers that speak TLS
     // to us directly name our own port, or none: then the host alone decides. Null when nobody is configured for it.
     std::shared_ptr<const Origin> find(const Authority& host, std::uint16_t own_port) const;
+    // By what an application of a member asked for: by https the port is the scheme's or ours, or one that is configured; no other,
+    // or one resource would have as many names as there are ports.
+    std::shared_ptr<const Origin> find(const UrlRoot& asked, std::uint16_t own_port) const;
     // The URL, as applications ask for it, of a file below the root of one of them; empty when there is none. Blocking, but for
     // local names only.
     std::string url_of_file(const std::string& path) const;
-    // By the beginning of a manifest's URL.
+    // By the beginning of a manifest's URL, which once passed find().
     std::shared_ptr<const Origin> find_url(std::string_view url, std::string& target) const;
 
 private:

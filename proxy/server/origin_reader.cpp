@@ -9,14 +9,6 @@
 namespace mssl::proxy {
 namespace {
 
-// "http://host:port/…" → "host", or "host:port" where the port is not the scheme's.
-std::string host_of(std::string_view url) {
-    url.remove_prefix(std::min(url.size(), url.find("://") + 3));
-    std::string_view authority = url.substr(0, url.find('/'));
-    if (authority.ends_with(":80")) authority.remove_suffix(3);
-    return std::string(authority);
-}
-
 class Job final : public Disposable, private HttpClientHandler {
 public:
     Job(Loop& loop, BufferPool& buffers, std::shared_ptr<const SignedManifest> manifest, BlockIndex first, std::uint32_t count,
@@ -137,7 +129,11 @@ RequestHead range_request(const Manifest& manifest, std::string_view target, std
     RequestHead head;
     head.method = "GET";
     head.target = std::string(target);
-    head.fields.add("Host", host_of(manifest.url));
+    if (const Result<AbsoluteTarget> url = parse_absolute(manifest.url)) {
+        head.fields.add("Host", url->root().host_field());
+        // An origin that leads from http to https would give nothing else to who seems to ask by http.
+        head.fields.add("X-Forwarded-Proto", url->scheme);
+    }
     head.fields.add("Range", "bytes=" + std::to_string(first) + "-" + std::to_string(last));
     head.fields.add("If-Range",
                     manifest.validator.etag.empty() ? format_http_date(manifest.validator.last_modified) : manifest.validator.etag);

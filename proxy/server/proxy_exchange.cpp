@@ -28,7 +28,7 @@ std::optional<std::uint64_t> hops_left(const RequestHead& request) {
 
 bool is_mssl_field(std::string_view name) { return name.size() > 5 && iequals(name.substr(0, 5), "MSSL-"); }
 
-RequestHead forward_request(const RequestHead& request, const Address& client, bool https) {
+RequestHead forward_request(const RequestHead& request, const Address& client, Scheme scheme) {
     RequestHead out = request;
     const std::string* upgrade = request.upgrade ? request.fields.find("Upgrade") : nullptr;
     const std::string protocol = upgrade != nullptr ? *upgrade : std::string{};
@@ -43,7 +43,7 @@ RequestHead forward_request(const RequestHead& request, const Address& client, b
     for (const std::string& hop : out.fields.list("X-Forwarded-For")) chain += hop + ", ";
     out.fields.remove("X-Forwarded-For");
     out.fields.add("X-Forwarded-For", chain + client.ip_string());
-    out.fields.set("X-Forwarded-Proto", https ? "https" : "http");
+    out.fields.set("X-Forwarded-Proto", scheme == Scheme::https ? "https" : "http");
     out.minor = 1;
     out.keep_alive = true;
     return out;
@@ -65,11 +65,11 @@ ResponseHead forward_answer(ResponseHead answer) {
 
 std::uint16_t status_for(const Error& error) { return error.code == Errc::timed_out ? 504 : 502; }
 
-ProxyExchange::ProxyExchange(AnswerPort& port, std::shared_ptr<const Origin> origin, RequestHead request, bool https)
-    : port_(&port), origin_(std::move(origin)), request_(std::move(request)), https_(https) {}
+ProxyExchange::ProxyExchange(AnswerPort& port, std::shared_ptr<const Origin> origin, RequestHead request, UrlRoot asked)
+    : port_(&port), origin_(std::move(origin)), request_(std::move(request)), asked_(std::move(asked)) {}
 
 void ProxyExchange::begin() {
-    upstream_ = origin_->start(port_->loop(), forward_request(request_, port_->stream().peer(), https_), *this);
+    upstream_ = origin_->start(port_->loop(), forward_request(request_, port_->stream().peer(), asked_.scheme), *this);
 }
 
 void ProxyExchange::stop() {
@@ -104,7 +104,7 @@ void ProxyExchange::on_complete() {
 void ProxyExchange::on_error(const Error& error) {
     if (!port_) return;
     log::warning("origin failed", {{"host", origin_->config().host},
-                                   {"url", log::redact(origin_->url_of(request_.target))},
+                                   {"url", log::redact(asked_.url_of(request_.target))},
                                    {"why", error.to_string()}});
     const bool slow = error.code == Errc::timed_out;
     port_->send_error(status_for(error), slow ? "the origin did not answer in time" : "cannot reach the origin");

@@ -10,9 +10,9 @@ namespace mssl::proxy {
 
 // "MSSL-…": never passes from an application or an origin (protocol/resolve.h).
 bool is_mssl_field(std::string_view name);
-// What goes to the origin for a client's request: end-to-end fields, Upgrade when asked for, X-Forwarded-For and -Proto. https: whether
-// the application spoke it; a member's did not, whatever the member speaks with us.
-RequestHead forward_request(const RequestHead& request, const Address& client, bool https);
+// What goes to the origin for a client's request: end-to-end fields, Upgrade when asked for, X-Forwarded-For and -Proto. scheme: what
+// the application asked by, whatever its member speaks with us.
+RequestHead forward_request(const RequestHead& request, const Address& client, Scheme scheme);
 // Max-Forwards, where it means something.
 std::optional<std::uint64_t> hops_left(const RequestHead& request);
 // What goes back: end-to-end fields; Connection and Upgrade of a 101.
@@ -22,8 +22,8 @@ std::uint16_t status_for(const Error& error);
 
 class ProxyExchange final : public Answerer, private HttpClientHandler {
 public:
-    // request's content follows through on_request_body().
-    ProxyExchange(AnswerPort& port, std::shared_ptr<const Origin> origin, RequestHead request, bool https);
+    // asked: by the application, for the origin and for the log. request's content follows through on_request_body().
+    ProxyExchange(AnswerPort& port, std::shared_ptr<const Origin> origin, RequestHead request, UrlRoot asked);
     void begin() override;
     bool on_request_body(View piece) override;
     void on_request_end() override;
@@ -41,7 +41,7 @@ private:
     AnswerPort* port_;  // null: stopped
     std::shared_ptr<const Origin> origin_;
     RequestHead request_;
-    bool https_;
+    UrlRoot asked_;
     std::unique_ptr<OriginExchange> upstream_;
     bool tunnel_ = false;
 };

@@ -42,25 +42,25 @@ public:
         const std::string url = is_file ? parts->origins->url_of_file(what) : what;
         if (is_file && url.empty()) return failed("no such file below the root of an [[origin]]");
         const Result<AbsoluteTarget> target = parse_absolute(url);
-        if (!target || target->scheme != "http") return failed("not an http:// URL");
-        const std::shared_ptr<const Origin> origin = parts->origins->find(target->authority, 0);
+        if (!target) return failed("not an http:// or https:// URL");
+        const UrlRoot asked = target->root();
+        const std::shared_ptr<const Origin> origin = parts->origins->find(asked, 0);
         if (!origin) return failed("no [[origin]] is configured for this host");
         const ShareRule* rule = origin->rule_for(target->target);
         if (rule == nullptr) return failed("no [[origin.share]] has this path");
         RequestHead request;
         request.method = "GET";
         request.target = target->target;
-        const Authority& a = target->authority;
-        request.fields.add("Host", a.port == 80 ? a.host : a.host + ":" + std::to_string(a.port));
+        request.fields.add("Host", asked.host_field());
         request.fields.add("Accept", "*/*");
-        std::string key = "publish\n" + coalescing_key(origin->url_of("/"), request, {});
+        std::string key = "publish\n" + coalescing_key(asked.url_of("/"), request, {});
         const bool first = parts->asks->join(key, loop_, [alive = std::weak_ptr(self_)](const ResolveOutcome& outcome) {
             if (const auto self = alive.lock()) (*self)->on_outcome(outcome);
         });
         if (!first) return;
         const std::array<std::uint8_t, 16> loopback{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1};
         ask_ = ResolveAsk::start(
-            loop_, {parts, origin, rule, std::move(request), Address::from_bytes(loopback, 0), std::move(key), std::nullopt},
+            loop_, {parts, origin, asked, rule, std::move(request), Address::from_bytes(loopback, 0), std::move(key), std::nullopt},
             this);
     }
 

@@ -39,7 +39,7 @@ ResolveAsk* ResolveAsk::start(Loop& loop, Question question, ResolveLeader* lead
 }
 
 ResolveAsk::ResolveAsk(Loop& loop, Question question, ResolveLeader* leader)
-    : loop_(&loop), question_(std::move(question)), leader_(leader), url_(question_.origin->url_of(question_.request.target)) {}
+    : loop_(&loop), question_(std::move(question)), leader_(leader), url_(question_.asked.url_of(question_.request.target)) {}
 
 ResolveAsk::~ResolveAsk() {
     if (cold_) cold_->detach();
@@ -48,7 +48,7 @@ ResolveAsk::~ResolveAsk() {
 void ResolveAsk::begin() {
     const std::shared_ptr<HostedObject> known = question_.parts->catalog->newest(url_);
     plan_ = plan_resolve(question_.request, known ? std::optional(known->manifest()->body.validator) : std::nullopt);
-    exchange_ = question_.origin->start(*loop_, forward_request(plan_.ask, question_.client, false), *this);
+    exchange_ = question_.origin->start(*loop_, forward_request(plan_.ask, question_.client, question_.asked.scheme), *this);
 }
 
 void ResolveAsk::leave() {

@@ -67,6 +67,7 @@ public:
     struct Question {
         std::shared_ptr<const FrontParts> parts;
         std::shared_ptr<const Origin> origin;
+        UrlRoot asked;                    // by the application
         const ShareRule* rule = nullptr;  // of origin
         RequestHead request;              // the application's
         Address client;

@@ -7,21 +7,22 @@
 namespace mssl::proxy {
 
 ResolveExchange::ResolveExchange(AnswerPort& port, std::shared_ptr<const FrontParts> parts, std::shared_ptr<const Origin> origin,
-                                 RequestHead request, const MemberId& member)
-    : port_(&port), parts_(std::move(parts)), origin_(std::move(origin)), request_(std::move(request)), member_(member) {}
+                                 RequestHead request, UrlRoot asked, const MemberId& member)
+    : port_(&port), parts_(std::move(parts)), origin_(std::move(origin)), request_(std::move(request)),
+      asked_(std::move(asked)), member_(member) {}
 
 ResolveExchange::~ResolveExchange() { stop(); }
 
 void ResolveExchange::begin() {
     const ShareRule* const rule = origin_->rule_for(request_.target);
     const bool restricted = rule != nullptr && rule->access == Access::restricted;
-    std::string key = coalescing_key(origin_->url_of("/"), request_, restricted ? port_->stream().peer().ip_string() : "");
+    std::string key = coalescing_key(asked_.url_of("/"), request_, restricted ? port_->stream().peer().ip_string() : "");
     const bool first = parts_->asks->join(key, port_->loop(), [alive = std::weak_ptr(self_)](const ResolveOutcome& outcome) {
         if (const auto self = alive.lock()) (*self)->on_outcome(outcome);
     });
     if (!first) return;
     ask_ = ResolveAsk::start(port_->loop(),
-                             {parts_, origin_, rule, request_, port_->stream().peer(), std::move(key), member_},
+                             {parts_, origin_, asked_, rule, request_, port_->stream().peer(), std::move(key), member_},
                              this);
 }
 
@@ -54,7 +55,7 @@ void ResolveExchange::on_outcome(const ResolveOutcome& outcome) {
     outcome.object->shown_to(member_, std::move(credentials));
     // Whatever holds the first block up, the application does not wait for it longer than it would for an origin.
     opening_ = std::make_unique<Timer>(port_->loop(), [this] {
-        log::warning("no first head in time: relayed", {{"url", log::redact(origin_->url_of(request_.target))}});
+        log::warning("no first head in time: relayed", {{"url", log::redact(asked_.url_of(request_.target))}});
         put_own();
     });
     opening_->start(parts_->open_limit);
@@ -94,7 +95,7 @@ void ResolveExchange::put_own() {
     opening_.reset();
     if (!port_) return;
     add(port_->loop().counters().requests_relayed);
-    own_ = std::make_unique<ProxyExchange>(*port_, origin_, request_, false);
+    own_ = std::make_unique<ProxyExchange>(*port_, origin_, request_, asked_);
     own_->begin();
 }
 

@@ -20,7 +20,7 @@ namespace mssl::proxy {
 class ResolveExchange final : public Answerer, private ResolveLeader {
 public:
     ResolveExchange(AnswerPort& port, std::shared_ptr<const FrontParts> parts, std::shared_ptr<const Origin> origin,
-                    RequestHead request, const MemberId& member);
+                    RequestHead request, UrlRoot asked, const MemberId& member);
     ~ResolveExchange() override;
     void begin() override;
     bool on_request_body(View piece) override;
@@ -43,6 +43,7 @@ private:
     std::shared_ptr<const FrontParts> parts_;
     std::shared_ptr<const Origin> origin_;
     RequestHead request_;
+    UrlRoot asked_;
     MemberId member_;
     ResolveAsk* ask_ = nullptr;  // while this leads it
     std::unique_ptr<ProxyExchange> own_;

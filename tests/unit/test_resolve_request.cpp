@@ -146,7 +146,7 @@ Test(forwarding, says_for_whom_and_never_an_mssl_field) {
     const Address client = Address::parse("192.0.2.9:1000").value();
     const RequestHead out = forward_request(request({{"Connection", "x-hop"}, {"X-Hop", "1"}, {"mssl-resolve", "v=1"}, {"MSSL-A", "1"},
                                                      {"X-Forwarded-For", "198.51.100.1"}, {"X-Forwarded-Proto", "http"}}),
-                                            client, true);
+                                            client, Scheme::https);
     cr_assert_eq(field(out, "X-Forwarded-For"), "198.51.100.1, 192.0.2.9");
     cr_assert_eq(field(out, "X-Forwarded-Proto"), "https");
     cr_assert_eq(out.fields.items().size(), 2U);
@@ -154,7 +154,7 @@ Test(forwarding, says_for_whom_and_never_an_mssl_field) {
 
 Test(forwarding, is_by_http_for_a_members_application_and_shows_no_proxy_of_ours) {
     const Address client = Address::parse("192.0.2.9:1000").value();
-    const RequestHead out = forward_request(request({{"Via", "1.1 other"}, {"Via", "1.1 msslproxy"}, {"Max-Forwards", "0"}}), client, false);
+    const RequestHead out = forward_request(request({{"Via", "1.1 other"}, {"Via", "1.1 msslproxy"}, {"Max-Forwards", "0"}}), client, Scheme::http);
     cr_assert_eq(field(out, "X-Forwarded-Proto"), "http");
     cr_assert_eq(out.fields.count("Via"), 1);
     cr_assert_eq(field(out, "Via"), "1.1 other");
@@ -164,7 +164,7 @@ Test(forwarding, is_by_http_for_a_members_application_and_shows_no_proxy_of_ours
 Test(forwarding, counts_the_hops_that_are_left) {
     RequestHead r = request({{"Max-Forwards", "2"}});
     r.method = "OPTIONS";
-    const RequestHead out = forward_request(r, Address::parse("192.0.2.9:1000").value(), false);
+    const RequestHead out = forward_request(r, Address::parse("192.0.2.9:1000").value(), Scheme::http);
     cr_assert_eq(field(out, "Max-Forwards"), "1");
     cr_assert_eq(hops_left(out).value(), 1U);
     r.method = "GET";
@@ -183,6 +183,14 @@ Test(range_answer, is_the_range_of_that_representation_or_the_end_of_it) {
     cr_assert_eq(field(r, "Host"), "files.example");
     cr_assert_eq(field(r, "Range"), "bytes=100-199");
     cr_assert_eq(field(r, "If-Range"), "\"v\"");
+    cr_assert_eq(field(r, "X-Forwarded-Proto"), "http");
+    for (const auto& [url, host] : {std::pair{"https://files.example:443/a", "files.example"}, {"https://files.example:80/a", "files.example:80"},
+                                    {"http://files.example:443/a", "files.example:443"}, {"https://[2001:db8::1]:443/a", "[2001:db8::1]"}}) {
+        m.url = url;
+        cr_assert_eq(field(range_request(m, "/a", 0, 0), "Host"), host, "%s", url);
+        cr_assert_eq(field(range_request(m, "/a", 0, 0), "X-Forwarded-Proto"), std::string_view(url).substr(0, std::string_view(url).find(':')));
+    }
+    m.url = "http://files.example:80/a?b";
     struct Case {
         std::uint16_t status;
         List fields;
