@@ -32,15 +32,16 @@ struct AppConnection::DeliveryHold final : Disposable {
     std::unique_ptr<Delivery> delivery;
 };
 
-AppConnection::AppConnection(AppConnections& all, Fd fd, const InterceptConfig& intercept)
-    : all_(&all), loop_(&all.loop_), mode_(intercept.mode), tick_(all.loop_, [this] { tick(); }) {
-    switch (mode_) {
-    case InterceptConfig::Mode::http_proxy: break;
+AppConnection::AppConnection(AppConnections& all, Fd fd, std::shared_ptr<const WayIn> way)
+    : all_(&all), loop_(&all.loop_), way_(std::move(way)), tick_(all.loop_, [this] { tick(); }) {
+    switch (way_->config.mode) {
+    case InterceptConfig::Mode::http_proxy:
+    case InterceptConfig::Mode::forward: break;
     case InterceptConfig::Mode::redirect:
         if (Result<Address> to = original_destination(fd.get())) destination_.emplace(*to);
         break;
     case InterceptConfig::Mode::tproxy:
-        if (Result<Address> to = transparent_destination(fd.get(), intercept.listen)) destination_.emplace(*to);
+        if (Result<Address> to = transparent_destination(fd.get(), way_->config.listen)) destination_.emplace(*to);
         break;
     case InterceptConfig::Mode::socks5:
         socks_ = std::make_unique<SocksHandshake>();
@@ -201,14 +202,14 @@ bool AppConnection::step_greeting() {
 // What goes to port 80, or to a site, is HTTP and treated as if it had been redirected here. The rest is a tunnel.
 void AppConnection::begin_asked() {
     destination_.emplace(socks_->destination());
-    if (destination_->authority.port == kHttpPort || all_->sites_->find(destination_->authority)) {
+    if (destination_->authority.port == kHttpPort || all_->sites_->find(UrlRoot{Scheme::http, destination_->authority})) {
         socks_.reset();
         queue(socks_reply(SocksReply::succeeded));
         if (!over()) state_ = State::waiting;
         return;
     }
     turn_ = {};
-    turn_.authority = destination_->authority;
+    turn_.to.authority = destination_->authority;
     turn_.request.method = "CONNECT";  // as it is logged
     turn_.request_paused = true;
     state_ = State::answering;
@@ -252,7 +253,9 @@ void AppConnection::begin_request() {
 }
 
 std::variant<Wish, Refusal> AppConnection::judge_request() {
-    const bool proxy_port = mode_ == InterceptConfig::Mode::http_proxy;
+    using Mode = InterceptConfig::Mode;
+    const bool proxy_port = way_->config.mode == Mode::http_proxy;
+    if (way_->config.mode == Mode::forward) return judge_forwarded();
     // Who came straight to a port for caught connections, and asks as one asks a proxy, is answered as by one. On this host
     // alone: such a port may be open to others, and is not to become their proxy.
     const bool mistaken = !proxy_port && !destination_ && is_said_to_a_proxy(turn_.request) && stream_->peer().is_loopback();
@@ -267,11 +270,22 @@ std::variant<Wish, Refusal> AppConnection::judge_request() {
     return judge_caught_request(turn_.request, destination_->authority);
 }
 
+std::variant<Wish, Refusal> AppConnection::judge_forwarded() {
+    if (all_->own_->contains(stream_->peer())) return Refusal{508, "`to` of this [[intercept]] leads back to it"};
+    const InterceptConfig& c = way_->config;
+    const UrlRoot site{c.to_https ? Scheme::https : Scheme::http, {c.to_host, c.to_port}};
+    std::variant<ForwardedSite, Refusal> forwarded = ForwardedSite::of(turn_.request, site, stream_->local());
+    if (const Refusal* refusal = std::get_if<Refusal>(&forwarded)) return *refusal;
+    turn_.forwarded = std::get<ForwardedSite>(std::move(forwarded));
+    turn_.forwarded->to_site(turn_.request.fields);
+    return turn_.forwarded->judge(turn_.request);
+}
+
 void AppConnection::begin_exchange(Wish wish) {
-    turn_.authority = wish.authority;
+    turn_.to = wish.to;
     turn_.target = wish.target;
     switch (wish.kind) {
-    case Wish::Kind::tunnel: return begin_tunnel(std::move(wish.authority));
+    case Wish::Kind::tunnel: return begin_tunnel(std::move(wish.to.authority));
     case Wish::Kind::answer:
         turn_.how = "answered";
         if (turn_.request.method == "TRACE") return refuse(405, "TRACE ends here");
@@ -279,29 +293,29 @@ void AppConnection::begin_exchange(Wish wish) {
         return;
     case Wish::Kind::exchange: break;
     }
-    std::shared_ptr<Site> site = all_->sites_->find(wish.authority);
-    if (!site || turn_.to_a_proxy) return begin_relay(std::move(wish), std::move(site));
+    std::shared_ptr<Site> site = all_->sites_->find(wish.to);
+    if (!site || turn_.to_a_proxy || turn_.forwarded) return begin_relay(std::move(wish), std::move(site));
     check_host(std::move(wish), std::move(site));
 }
 
 // CVE-2009-0801: a Host that does not lead where the application connected to could make it, and everybody after it, read
 // another site's bytes. Such a request goes to where it was going, and nothing is shared.
 void AppConnection::check_host(Wish wish, std::shared_ptr<Site> site) {
-    if (wish.authority.port != destination_->authority.port) return begin_relay(std::move(wish), nullptr);
-    if (wish.authority.host == checked_host_ || wish.authority == destination_->authority)
+    if (wish.to.authority.port != destination_->authority.port) return begin_relay(std::move(wish), nullptr);
+    if (wish.to.authority.host == checked_host_ || wish.to.authority == destination_->authority)
         return begin_relay(std::move(wish), std::move(site));
     if (!destination_->address) return begin_relay(std::move(wish), nullptr);
     turn_.request_paused = true;
-    const std::string host = wish.authority.host;
-    resolve_name(all_->runtime_.names, *loop_, without_brackets(host), wish.authority.port,
+    const std::string host = wish.to.authority.host;
+    resolve_name(all_->runtime_.names, *loop_, without_brackets(host), wish.to.authority.port,
                  [this, alive = std::weak_ptr<bool>(alive_), wish = std::move(wish), site = std::move(site)](
                      Result<std::vector<Address>> found) mutable {
                      if (alive.expired() || over()) return;
                      if (found && leads_to(*found, *destination_->address)) {
-                         checked_host_ = wish.authority.host;
+                         checked_host_ = wish.to.authority.host;
                      } else {
                          log::info("host does not lead to the destination: not shared",
-                                   {{"host", wish.authority.host}, {"destination", destination_->address->to_string()}});
+                                   {{"host", wish.to.authority.host}, {"destination", destination_->address->to_string()}});
                          site = nullptr;
                      }
                      turn_.request_paused = false;
@@ -314,14 +328,20 @@ void AppConnection::begin_relay(Wish wish, std::shared_ptr<Site> site) {
     RelayPlan plan;
     plan.via = turn_.to_a_proxy;
     plan.request = forward_request(turn_.request, std::move(wish.target), wish.host, plan.via);
-    plan.authority = wish.authority;
+    plan.to = wish.to;
     plan.site = turn_.site = std::move(site);
-    plan.origin.host = without_brackets(wish.authority.host);
-    plan.origin.port = wish.authority.port;
+    plan.origin.host = without_brackets(wish.to.authority.host);
+    plan.origin.port = wish.to.authority.port;
     if (destination_) {
         plan.origin.host = without_brackets(destination_->authority.host);
         plan.origin.port = destination_->authority.port;
         if (destination_->address) plan.origin.addresses = {*destination_->address};
+    }
+    if (wish.to.scheme == Scheme::https) {
+        plan.origin_context = plan.site ? plan.site->origin_context() : way_->origin_context;
+        plan.origin.tls = plan.origin_context.get();
+        plan.origin.tls_name = without_brackets(wish.to.authority.host);
+        plan.origin.alpn_optional = true;
     }
     auto relay = std::make_unique<Relay>(static_cast<AnswerPort&>(*this), all_->pool_, *all_->own_, std::move(plan));
     relay_ = relay.get();
@@ -340,6 +360,7 @@ void AppConnection::answer_head(ResponseHead head) {
         head.minor = 1;
         return queue(as_view(serialize(head)));
     }
+    if (turn_.forwarded) turn_.forwarded->to_application(head.fields);
     turn_.head_sent = true;
     turn_.status = head.status;
     if (socks_) {
@@ -457,11 +478,12 @@ void AppConnection::begin_delivery(const Resolution& resolution, Result<std::uni
     if (!reader) return delivery_failed(reader.error());
     // An answer that does not say keep-alive is none to HTTP/1.0.
     if (turn_.request.minor == 0) turn_.keep_alive = false;
-    const std::string via = turn_.to_a_proxy ? "1.1 " + std::string(kViaName) : std::string{};
+    Fields fields = current_fields(resolution);
+    if (turn_.forwarded) turn_.forwarded->to_application(fields);
+    if (turn_.to_a_proxy) fields.add("Via", "1.1 " + std::string(kViaName));
     delivery_ = std::make_unique<DeliveryHold>();
-    delivery_->delivery = std::make_unique<Delivery>(*loop_, turn_.request, resolution, std::move(*reader), turn_.keep_alive, via, [this] {
-        pump_delivery();
-    });
+    delivery_->delivery = std::make_unique<Delivery>(*loop_, turn_.request, resolution.manifest->body, std::move(fields),
+                                                     std::move(*reader), turn_.keep_alive, [this] { pump_delivery(); });
     turn_.status = delivery_->delivery->status();
     pump_delivery();
 }
@@ -648,7 +670,7 @@ void AppConnection::look_for_its_end() {
 
 void AppConnection::log_answer(std::string_view end) {
     if (turn_.how == "relayed") add(loop_->counters().requests_relayed);
-    const std::string url = turn_.authority.host.empty() ? log::redact(turn_.target) : url_for_log(turn_.authority, turn_.target);
+    const std::string url = turn_.to.authority.host.empty() ? log::redact(turn_.target) : url_for_log(turn_.to, turn_.target);
     log::info("answer", {{"method", turn_.request.method},
                          {"url", url},
                          {"status", turn_.status},

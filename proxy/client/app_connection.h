@@ -18,6 +18,7 @@
 #include "proxy/client/app_input.h"
 #include "proxy/client/app_output.h"
 #include "proxy/client/delivery.h"
+#include "proxy/client/forwarded_site.h"
 #include "proxy/client/intercept.h"
 #include "proxy/client/relay.h"
 #include "proxy/client/site_table.h"
@@ -28,10 +29,11 @@
 namespace mssl::proxy {
 
 class AppConnections;
+struct WayIn;
 
 class AppConnection final : public Disposable, private StreamHandler, private AnswerPort {
 public:
-    AppConnection(AppConnections& all, Fd fd, const InterceptConfig& intercept);
+    AppConnection(AppConnections& all, Fd fd, std::shared_ptr<const WayIn> way);
     ~AppConnection() override;
     void drain();
 
@@ -42,8 +44,9 @@ private:
     // One request and its answer.
     struct Turn {
         RequestHead request;
-        Authority authority;
+        UrlRoot to;
         std::string target;
+        std::optional<ForwardedSite> forwarded;
         std::shared_ptr<Site> site;
         bool request_over = false, request_paused = false;
         bool head_sent = false, answer_over = false, keep_alive = true;
@@ -81,6 +84,7 @@ private:
     bool take_event(const Result<HttpEvent>& event, bool at_end);
     void begin_request();
     std::variant<Wish, Refusal> judge_request();
+    std::variant<Wish, Refusal> judge_forwarded();
     void begin_exchange(Wish wish);
     void check_host(Wish wish, std::shared_ptr<Site> site);
     void begin_relay(Wish wish, std::shared_ptr<Site> site);
@@ -105,8 +109,8 @@ private:
     AppConnections* all_;
     Loop* loop_;
     std::unique_ptr<Stream> stream_;
-    const InterceptConfig::Mode mode_;
-    std::optional<Destination> destination_;  // where it was going, but for an http-proxy's
+    const std::shared_ptr<const WayIn> way_;
+    std::optional<Destination> destination_;  // where it was going, where the way in tells that
     std::unique_ptr<SocksHandshake> socks_;   // until its reply is sent
     Timer tick_;
     State state_ = State::waiting;

@@ -18,9 +18,9 @@ AppConnections::AppConnections(Runtime& runtime, Loop& loop, std::shared_ptr<Sit
 
 AppConnections::~AppConnections() = default;
 
-void AppConnections::begin(Fd fd, const InterceptConfig& intercept) {
+void AppConnections::begin(Fd fd, std::shared_ptr<const WayIn> way) {
     if (draining_) return;
-    auto connection = std::make_unique<AppConnection>(*this, std::move(fd), intercept);
+    auto connection = std::make_unique<AppConnection>(*this, std::move(fd), std::move(way));
     AppConnection* key = connection.get();
     connections_.emplace(key, std::move(connection));
 }

@@ -18,6 +18,12 @@ namespace mssl::proxy {
 
 class AppConnection;
 
+// One [[intercept]] at run time; immutable, shared by the loops.
+struct WayIn {
+    InterceptConfig config;
+    std::shared_ptr<SSL_CTX> origin_context;  // of forward to an https site
+};
+
 class AppConnections {
 public:
     AppConnections(Runtime& runtime, Loop& loop, std::shared_ptr<SiteTable> sites, std::shared_ptr<Transfers> transfers,
@@ -26,7 +32,7 @@ public:
     AppConnections(const AppConnections&) = delete;
     AppConnections& operator=(const AppConnections&) = delete;
 
-    void begin(Fd fd, const InterceptConfig& intercept);
+    void begin(Fd fd, std::shared_ptr<const WayIn> way);
     // No further request: idle connections end now, the others after their answer. done: when the last has ended.
     void drain(std::function<void()> done);
     std::size_t open() const { return connections_.size(); }

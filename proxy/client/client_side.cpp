@@ -82,9 +82,15 @@ struct ClientSide::Impl {
             connections.push_back(
                 std::make_unique<AppConnections>(runtime, runtime.loops.at(i), sites, transfers, own));
         for (const InterceptConfig& intercept : client.intercept) {
+            auto way = std::make_shared<WayIn>(WayIn{intercept, {}});
+            if (intercept.mode == InterceptConfig::Mode::forward && intercept.to_https) {
+                Result<SslCtxPtr> context = make_origin_context(intercept.ca);
+                if (!context) return context.error();
+                way->origin_context = std::shared_ptr<SSL_CTX>(std::move(context).value());
+            }
             auto listener = Listener::open(runtime.loops, intercept.listen,
-                                           [this, intercept](Loop& loop, Fd fd, const Address&) {
-                                               connections[loop.number()]->begin(std::move(fd), intercept);
+                                           [this, way](Loop& loop, Fd fd, const Address&) {
+                                               connections[loop.number()]->begin(std::move(fd), way);
                                            },
                                            intercept.mode == InterceptConfig::Mode::tproxy ? Listener::Kind::transparent
                                                                                            : Listener::Kind::plain);

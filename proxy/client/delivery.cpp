@@ -12,15 +12,6 @@ constexpr std::size_t kMinAheadBlocks = 2;
 // Written from the body and the range, never replayed.
 constexpr std::string_view kFraming[] = {"Content-Length", "Content-Range", "Transfer-Encoding", "Connection", "Trailer"};
 
-// RFC 9111 §3.2: the fields of the answer of now replace the stored ones of the same name.
-Fields current_fields(const Resolution& resolution) {
-    Fields out;
-    for (const HeaderField& f : resolution.manifest->body.fields) out.add(f.name, f.value);
-    for (const HeaderField& f : resolution.fields) out.remove(f.name);
-    for (const HeaderField& f : resolution.fields) out.add(f.name, f.value);
-    return out;
-}
-
 ResponseHead answer_head(Fields fields, const RangeAnswer& answer, std::uint64_t length) {
     ResponseHead head;
     head.status = answer.status;
@@ -47,15 +38,20 @@ ResponseHead answer_head(Fields fields, const RangeAnswer& answer, std::uint64_t
 
 }  // namespace
 
-Delivery::Delivery(Loop& loop, const RequestHead& request, const Resolution& resolution,
-                   std::unique_ptr<TransferReader> reader, bool keep_alive, std::string_view via, std::function<void()> wake)
+Fields current_fields(const Resolution& resolution) {
+    Fields out;
+    for (const HeaderField& f : resolution.manifest->body.fields) out.add(f.name, f.value);
+    for (const HeaderField& f : resolution.fields) out.remove(f.name);
+    for (const HeaderField& f : resolution.fields) out.add(f.name, f.value);
+    return out;
+}
+
+Delivery::Delivery(Loop& loop, const RequestHead& request, const Manifest& m, Fields fields, std::unique_ptr<TransferReader> reader,
+                   bool keep_alive, std::function<void()> wake)
     : loop_(&loop), reader_(std::move(reader)), wake_(std::move(wake)) {
-    const Manifest& m = resolution.manifest->body;
-    Fields fields = current_fields(resolution);
     const RangeAnswer answer = answer_range(request.fields, m.validator, m.length, strong_date(fields));
     ResponseHead head = answer_head(std::move(fields), answer, m.length);
     head.keep_alive = keep_alive;
-    if (!via.empty()) head.fields.add("Via", std::string(via));
     head_ = serialize(head);
     status_ = answer.status;
     if (answer.status == 200 || answer.status == 206) {

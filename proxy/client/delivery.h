@@ -15,6 +15,9 @@
 
 namespace mssl::proxy {
 
+// The fields that an application gets with the object: the manifest's, and over them those of the answer of now (RFC 9111 §3.2).
+Fields current_fields(const Resolution& resolution);
+
 class Delivery {
 public:
     enum class Next : std::uint8_t {
@@ -23,10 +26,10 @@ public:
         done,    // the answer is complete
         broken,  // content cannot go on: abort the connection (never a clean end); error() says why
     };
-    // The answer that `request` (GET) gets from this object: 200, 206, 304, 412 or 416 (RFC 9110 §13.2.2, §14). keep_alive: whether
-    // the connection goes on after it. via: added as a Via field when not empty. wake runs in loop, never inside next().
-    Delivery(Loop& loop, const RequestHead& request, const Resolution& resolution, std::unique_ptr<TransferReader> reader,
-             bool keep_alive, std::string_view via, std::function<void()> wake);
+    // The answer that `request` (GET) gets from this object: 200, 206, 304, 412 or 416 (RFC 9110 §13.2.2, §14). fields: of a 200, but for
+    // framing. keep_alive: whether the connection goes on after it. wake runs in loop, never inside next().
+    Delivery(Loop& loop, const RequestHead& request, const Manifest& manifest, Fields fields, std::unique_ptr<TransferReader> reader,
+             bool keep_alive, std::function<void()> wake);
     ~Delivery();
     Delivery(const Delivery&) = delete;
     Delivery& operator=(const Delivery&) = delete;

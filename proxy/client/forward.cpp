@@ -57,13 +57,7 @@ ResponseHead forward_response(ResponseHead response, bool via) {
     return response;
 }
 
-std::string host_field(const Authority& authority) {
-    return authority.port == 80 ? authority.host : authority.host + ":" + std::to_string(authority.port);
-}
-
-std::string url_for_log(const Authority& authority, std::string_view target) {
-    return log::redact("http://" + host_field(authority) + std::string(target));
-}
+std::string url_for_log(const UrlRoot& root, std::string_view target) { return log::redact(root.short_url_of(target)); }
 
 std::string_view reason_of(std::uint16_t status) {
     switch (status) {
@@ -71,6 +65,7 @@ std::string_view reason_of(std::uint16_t status) {
     case 400: return "Bad Request";
     case 405: return "Method Not Allowed";
     case 408: return "Request Timeout";
+    case 421: return "Misdirected Request";
     case 431: return "Request Header Fields Too Large";
     case 501: return "Not Implemented";
     case 502: return "Bad Gateway";

@@ -15,10 +15,8 @@ RequestHead forward_request(const RequestHead& request, std::string target, cons
 // The answer as it goes back.
 ResponseHead forward_response(ResponseHead response, bool via);
 
-// "a.example" for port 80, else "a.example:8080": as Host is written.
-std::string host_field(const Authority& authority);
 // "http://a.example:8080/path" without query and user info, for logs.
-std::string url_for_log(const Authority& authority, std::string_view target);
+std::string url_for_log(const UrlRoot& root, std::string_view target);
 // RFC 9110 §15's name of a status that this program answers with.
 std::string_view reason_of(std::uint16_t status);
 

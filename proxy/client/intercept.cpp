@@ -20,13 +20,6 @@ Result<bool> count_hop(RequestHead& request) {
     return false;
 }
 
-std::variant<Wish, Refusal> finish(RequestHead& request, Wish wish) {
-    const Result<bool> last = count_hop(request);
-    if (!last) return Refusal{400, "malformed Max-Forwards"};
-    if (*last) wish.kind = Wish::Kind::answer;
-    return wish;
-}
-
 // RFC 9112 §3.2.4: OPTIONS for the server as a whole has no path in its absolute-form.
 bool is_server_wide(const RequestHead& request) {
     if (request.method != "OPTIONS") return false;
@@ -36,13 +29,20 @@ bool is_server_wide(const RequestHead& request) {
 
 }  // namespace
 
+std::variant<Wish, Refusal> count_hops(RequestHead& request, Wish wish) {
+    const Result<bool> last = count_hop(request);
+    if (!last) return Refusal{400, "malformed Max-Forwards"};
+    if (*last) wish.kind = Wish::Kind::answer;
+    return wish;
+}
+
 std::variant<Wish, Refusal> judge_proxy_request(RequestHead& request) {
     Wish wish;
     if (request.method == "CONNECT") {
         Result<Authority> to = parse_authority(request.target, 0);
         if (!to || to->port == 0) return Refusal{400, "CONNECT wants host:port"};
         wish.kind = Wish::Kind::tunnel;
-        wish.authority = std::move(*to);
+        wish.to.authority = std::move(*to);
         return wish;
     }
     if (request.target.starts_with('/') || request.target == "*")
@@ -51,10 +51,10 @@ std::variant<Wish, Refusal> judge_proxy_request(RequestHead& request) {
     Result<AbsoluteTarget> absolute = parse_absolute(request.target);
     if (!absolute) return Refusal{400, "malformed request target: " + absolute.error().detail};
     if (absolute->scheme != "http") return Refusal{400, "https through this proxy takes CONNECT"};
-    wish.authority = std::move(absolute->authority);
+    wish.to.authority = std::move(absolute->authority);
     wish.target = is_server_wide(request) ? "*" : std::move(absolute->target);
-    wish.host = host_field(wish.authority);
-    return finish(request, std::move(wish));
+    wish.host = wish.to.host_field();
+    return count_hops(request, std::move(wish));
 }
 
 Destination::Destination(const Address& to) : address(to) {
@@ -78,14 +78,14 @@ std::variant<Wish, Refusal> judge_caught_request(RequestHead& request, const Aut
     const std::string* host = request.fields.find("Host");
     if (host == nullptr || host->empty()) {
         // HTTP/1.0. What goes on is 1.1, which wants one.
-        wish.authority = destination;
-        wish.host = host_field(wish.authority);
-        return finish(request, std::move(wish));
+        wish.to.authority = destination;
+        wish.host = wish.to.host_field();
+        return count_hops(request, std::move(wish));
     }
     Result<Authority> authority = parse_authority(*host, kHttpPort);
     if (!authority) return Refusal{400, "malformed Host: " + authority.error().detail};
-    wish.authority = std::move(*authority);
-    return finish(request, std::move(wish));
+    wish.to.authority = std::move(*authority);
+    return count_hops(request, std::move(wish));
 }
 
 bool leads_to(const std::vector<Address>& resolved, const Address& destination) {

@@ -23,7 +23,7 @@ struct Wish {
         answer,    // the proxy itself is the last recipient (Max-Forwards: 0, RFC 9110 §7.6.2)
     };
     Kind kind = Kind::exchange;
-    Authority authority;   // what the request is for
+    UrlRoot to;            // what the request is for
     std::string target;    // origin-form, or "*"
     std::string host;      // Host to send; empty: as it came
 };
@@ -50,6 +50,8 @@ struct Destination {
 std::variant<Wish, Refusal> judge_caught_request(RequestHead& request, const Authority& destination);
 // Only who was told of a proxy asks like this.
 bool is_said_to_a_proxy(const RequestHead& request);
+// Max-Forwards (RFC 9110 §7.6.2): decremented, or at 0 the wish is one to answer here.
+std::variant<Wish, Refusal> count_hops(RequestHead& request, Wish wish);
 
 // Whether one of the addresses that Host's name has is the one that the application connected to.
 bool leads_to(const std::vector<Address>& resolved, const Address& destination);

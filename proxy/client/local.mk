@@ -23,6 +23,8 @@ libproxy_la_SOURCES += \
 	proxy/client/fetch.h \
 	proxy/client/forward.cpp \
 	proxy/client/forward.h \
+	proxy/client/forwarded_site.cpp \
+	proxy/client/forwarded_site.h \
 	proxy/client/intercept.cpp \
 	proxy/client/intercept.h \
 	proxy/client/peer_link.cpp \

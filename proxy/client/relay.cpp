@@ -22,7 +22,7 @@ Relay::~Relay() { stop(); }
 void Relay::begin() {
     port_->answered_by("relayed");
     if (!plan_.site) return begin_direct();
-    resolver_ = Resolver::start(*pool_, plan_.site, plan_.authority, plan_.request, *this);
+    resolver_ = Resolver::start(*pool_, plan_.site, plan_.to, plan_.request, *this);
 }
 
 void Relay::begin_direct() {
@@ -137,7 +137,7 @@ void Relay::fall_back(const Error& why) {
     const SiteConfig& site = plan_.site->config();
     if (!site.fallback_origin || why.code == Errc::bad_certificate) return give_up(why);
     add(pool_->loop().counters().fallbacks);
-    log::warning("fallback to the origin", {{"url", url_for_log(plan_.authority, plan_.request.target)},
+    log::warning("fallback to the origin", {{"url", url_for_log(plan_.to, plan_.request.target)},
                                             {"server", site.server},
                                             {"why", why.to_string()}});
     drop_upstream();
@@ -147,8 +147,10 @@ void Relay::fall_back(const Error& why) {
 
 void Relay::give_up(const Error& why) {
     if (state_ == State::direct) {
-        const std::string text = why.code == Errc::timed_out ? " did not answer in time" : " cannot be reached";
-        return port_->answer_failed(status_for(why), host_field(plan_.authority) + text + " (" + why.to_string() + ")", why);
+        const std::string text = why.code == Errc::timed_out         ? " did not answer in time"
+                                 : why.code == Errc::bad_certificate ? " is not who it should be, and nothing is fetched from it"
+                                                                     : " cannot be reached";
+        return port_->answer_failed(status_for(why), plan_.to.host_field() + text + " (" + why.to_string() + ")", why);
     }
     const SiteConfig& site = plan_.site->config();
     const std::string server = "the mSSL server " + site.server + " of " + site.host;

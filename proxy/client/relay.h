@@ -18,9 +18,10 @@ namespace mssl::proxy {
 
 struct RelayPlan {
     RequestHead request;          // as forward_request() made it
-    Authority authority;
+    UrlRoot to;
     std::shared_ptr<Site> site;   // null: straight to the origin
     HttpEndpoint origin;
+    std::shared_ptr<SSL_CTX> origin_context;  // of to's https: origin.tls points to it
     bool via = false;             // an explicit proxy says so in Via
 };
 

@@ -177,15 +177,17 @@ struct Resolver::Impl final : HttpClientHandler, std::enable_shared_from_this<Re
 
 Resolver::Resolver() = default;
 
-std::unique_ptr<Resolver> Resolver::start(HttpPool& pool, std::shared_ptr<Site> site, Authority authority, RequestHead head,
+std::unique_ptr<Resolver> Resolver::start(HttpPool& pool, std::shared_ptr<Site> site, const UrlRoot& asked, RequestHead head,
                                           ResolverHandler& handler) {
     std::unique_ptr<Resolver> out(new Resolver);
     out->impl_ = std::make_shared<Impl>();
     Impl& i = *out->impl_;
     i.pool = &pool;
     i.site = std::move(site);
-    i.url = "http://" + authority.host + ":" + std::to_string(authority.port) + head.target;
+    i.url = asked.url_of(head.target);
     i.head = std::move(head);
+    // In origin-form a member's request is one by http (mssl-protocol(7)).
+    if (asked.scheme == Scheme::https && i.head.target.starts_with('/')) i.head.target = asked.short_url_of(i.head.target);
     strip_own_fields(i.head.fields);
     i.handler = &handler;
     i.prepare();

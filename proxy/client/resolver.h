@@ -27,10 +27,10 @@ Result<Resolution> check_resolved(View body, const Membership& self, const std::
 
 class Resolver final : public Disposable {
 public:
-    // head: origin-form, with the original Host and all end-to-end fields (Range and preconditions too). authority: what Host
-    // says, lower case, with its port: the answer must be for it. on_error with bad_certificate: the server is not who it
+    // head: origin-form, with the original Host and all end-to-end fields (Range and preconditions too). asked: what the application
+    // asked, by scheme and Host: the answer must be for it. on_error with bad_certificate: the server is not who it
     // should be (502, whatever the fallback); anything else before on_response_head: the site's fallback may go on.
-    static std::unique_ptr<Resolver> start(HttpPool& pool, std::shared_ptr<Site> site, Authority authority, RequestHead head,
+    static std::unique_ptr<Resolver> start(HttpPool& pool, std::shared_ptr<Site> site, const UrlRoot& asked, RequestHead head,
                                            ResolverHandler& handler);
     ~Resolver() override;
 

@@ -56,12 +56,17 @@ public:
     const SiteConfig& config() const override { return config_; }
     std::string server_name() const override { return config_.server_name.empty() ? config_.host : config_.server_name; }
 
+    std::shared_ptr<SSL_CTX> origin_context() const override { return origin_context_; }
+
     // Blocking: at start.
     Status load() {
         if (Status s = make_directories(directory_, 0700); !s) return s;
         Result<SslCtxPtr> plain = make_client_context(config_.ca, nullptr);
         if (!plain) return plain.error();
         plain_context_ = std::shared_ptr<SSL_CTX>(std::move(plain).value());
+        Result<SslCtxPtr> origin = make_origin_context(config_.ca);
+        if (!origin) return origin.error();
+        origin_context_ = std::shared_ptr<SSL_CTX>(std::move(origin).value());
         if (Status s = load_key(); !s) return s;
         Result<Certificate> realm = read_certificate(directory_ + "/realm.pem");
         Result<Certificate> signer = read_certificate(directory_ + "/signer.pem");
@@ -226,7 +231,7 @@ private:
     Runtime& runtime_;
     const SiteConfig config_;
     const std::string directory_;
-    std::shared_ptr<SSL_CTX> plain_context_;
+    std::shared_ptr<SSL_CTX> plain_context_, origin_context_;
     std::shared_ptr<const KeyPair> key_;
 
     mutable std::mutex mutex_;

@@ -42,6 +42,8 @@ public:
     virtual void renew_membership(Loop& loop) = 0;
     // Addresses of the server (name look-up in workers; tried in order).
     virtual void addresses(Loop& loop, std::function<void(Result<std::vector<Address>>)> done) = 0;
+    // For its https where the server is not asked (fallback). Outlives this.
+    virtual std::shared_ptr<SSL_CTX> origin_context() const = 0;
     // Name in the server's certificate.
     virtual std::string server_name() const = 0;
     // What requests found out about the server.

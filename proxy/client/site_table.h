@@ -18,10 +18,12 @@ class SiteTable {
 public:
     using Map = std::map<std::pair<std::string, std::uint16_t>, std::shared_ptr<Site>>;
 
-    // Null: no site of ours.
-    std::shared_ptr<Site> find(const Authority& authority) const {
+    // Null: no site of ours. By https a host at that scheme's port is the site that it is by http at port 80.
+    std::shared_ptr<Site> find(const UrlRoot& asked) const {
         const std::lock_guard lock(mutex_);
-        const auto it = sites_.find({authority.host, authority.port});
+        auto it = sites_.find({asked.authority.host, asked.authority.port});
+        if (it == sites_.end() && asked.scheme == Scheme::https && asked.authority.port == default_port(Scheme::https))
+            it = sites_.find({asked.authority.host, default_port(Scheme::http)});
         return it == sites_.end() ? nullptr : it->second;
     }
     Map all() const {

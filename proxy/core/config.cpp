@@ -202,18 +202,39 @@ void read_site(ConfigSection& s, ClientConfig& client) {
     client.sites.push_back(std::move(site));
 }
 
+void read_forward(ConfigSection& s, InterceptConfig& intercept) {
+    std::string to;
+    s.require("to");
+    s.string("to", to);
+    s.path("ca", PathKind::file, intercept.ca);
+    check_ca(s, intercept.ca);
+    if (to.empty()) return;
+    constexpr std::string_view kHttps = "https://", kHttp = "http://";
+    const std::string lowered = lower(to);
+    intercept.to_https = lowered.starts_with(kHttps);
+    const bool url = intercept.to_https || lowered.starts_with(kHttp);
+    std::string authority = url ? to.substr(intercept.to_https ? kHttps.size() : kHttp.size()) : std::string{};
+    if (authority.ends_with('/')) authority.pop_back();
+    const auto parsed = parse_host(authority, intercept.to_https ? kHttpsPort : kHttpPort);
+    if (!url || !parsed)
+        return s.error("to", "to: found \"" + to + "\", expected https://host or https://host:port without user, path or query");
+    intercept.to_host = parsed->host;
+    intercept.to_port = parsed->port;
+}
+
 void read_intercept(ConfigSection& s, ClientConfig& client) {
     InterceptConfig intercept;
     s.require("mode");
     s.require("listen");
     using Mode = InterceptConfig::Mode;
-    constexpr std::array modes = {Mode::http_proxy, Mode::redirect, Mode::tproxy, Mode::socks5};
+    constexpr std::array modes = {Mode::http_proxy, Mode::redirect, Mode::tproxy, Mode::socks5, Mode::forward};
     std::size_t mode = 0;
-    s.choice("mode", {"http-proxy", "redirect", "tproxy", "socks5"}, {"forward"}, mode);
+    s.choice("mode", {"http-proxy", "redirect", "tproxy", "socks5", "forward"}, {}, mode);
     intercept.mode = modes.at(mode);
     std::optional<Address> listen;
     s.address("listen", listen);
     if (listen) intercept.listen = *listen;
+    if (intercept.mode == Mode::forward) read_forward(s, intercept);
     client.intercept.push_back(intercept);
 }
 

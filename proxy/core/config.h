@@ -46,9 +46,14 @@ struct ServerConfig {
 };
 
 struct InterceptConfig {                // [[intercept]], S
-    enum class Mode : std::uint8_t { http_proxy, redirect, tproxy, socks5 };
+    enum class Mode : std::uint8_t { http_proxy, redirect, tproxy, socks5, forward };
     Mode mode = Mode::http_proxy;
     Address listen;
+    // Of forward: the site that the port stands for.
+    bool to_https = true;
+    std::string to_host;                // lower case
+    std::uint16_t to_port = 443;
+    std::string ca;                     // PEM file, where it is no [[site]]; empty: system trust store
 };
 
 struct SiteConfig {                     // [[site]], R

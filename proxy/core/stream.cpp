@@ -257,7 +257,7 @@ struct Stream::Impl final : Disposable {
         const int rc = SSL_do_handshake(ssl.get());
         const int saved_errno = errno;
         if (rc == 1) {
-            if (tls_client && !tls_client->alpn.empty() && selected_alpn() != tls_client->alpn) {
+            if (tls_client && !alpn_is_good(*tls_client)) {
                 add(loop.counters().tls_failures);
                 fail_now(fail(Errc::unsupported, "the other side does not speak " + tls_client->alpn));
                 return;
@@ -274,6 +274,11 @@ struct Stream::Impl final : Disposable {
         }
         add(loop.counters().tls_failures);
         fail_now(tls_error(ssl.get(), why, saved_errno));
+    }
+
+    bool alpn_is_good(const TlsClient& wanted) const {
+        const std::string selected = selected_alpn();
+        return wanted.alpn.empty() || selected == wanted.alpn || (wanted.alpn_optional && selected.empty());
     }
 
     void opened() {

@@ -37,6 +37,7 @@ struct TlsClient {
     SSL_CTX* ctx = nullptr;   // the Stream takes a reference
     std::string host;         // SNI and verified name (RFC 6125); an IP address is verified as such. Empty: neither
     std::string alpn;         // one protocol, e.g. "mssl/1"; the peer must select it or the handshake fails
+    bool alpn_optional = false;  // the peer may select none (an old HTTP server)
 };
 
 class Stream final : public Disposable {

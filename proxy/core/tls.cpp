@@ -90,6 +90,18 @@ Result<SslCtxPtr> make_context(const SSL_METHOD* method, int least_version) {
     return ctx;
 }
 
+Result<SslCtxPtr> make_verifying_context(const std::string& ca_file, int least_version) {
+    Result<SslCtxPtr> made = make_context(TLS_client_method(), least_version);
+    if (!made) return made;
+    SSL_CTX* ctx = made->get();
+    SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, nullptr);
+    const int loaded = ca_file.empty() ? SSL_CTX_set_default_verify_paths(ctx)
+                                       : SSL_CTX_load_verify_locations(ctx, ca_file.c_str(), nullptr);
+    if (loaded != 1)
+        return openssl_error(Errc::crypto, ca_file.empty() ? "the system's trust store" : "ca " + ca_file);
+    return made;
+}
+
 Status use_member(SSL_CTX* ctx, const MemberCredentials& member) {
     if (member.key == nullptr) return fail(Errc::internal, "membership without a key");
     if (SSL_CTX_use_certificate(ctx, member.certificate.get()) != 1 ||
@@ -141,18 +153,14 @@ bool speaks_mssl(const SSL* ssl) {
 
 Result<SslCtxPtr> make_client_context(const std::string& ca_file, const MemberCredentials* member) {
     // Between mSSL parties it is TLS 1.3 always (DESIGN 6), for what is relayed too.
-    Result<SslCtxPtr> made = make_context(TLS_client_method(), TLS1_3_VERSION);
+    Result<SslCtxPtr> made = make_verifying_context(ca_file, TLS1_3_VERSION);
     if (!made) return made;
-    SSL_CTX* ctx = made->get();
-    SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, nullptr);
-    const int loaded = ca_file.empty() ? SSL_CTX_set_default_verify_paths(ctx)
-                                       : SSL_CTX_load_verify_locations(ctx, ca_file.c_str(), nullptr);
-    if (loaded != 1)
-        return openssl_error(Errc::crypto, ca_file.empty() ? "the system's trust store" : "ca " + ca_file);
     if (member != nullptr)
-        if (Status s = use_member(ctx, *member); !s) return s.error();
+        if (Status s = use_member(made->get(), *member); !s) return s.error();
     return made;
 }
+
+Result<SslCtxPtr> make_origin_context(const std::string& ca_file) { return make_verifying_context(ca_file, TLS1_2_VERSION); }
 
 Result<SslCtxPtr> make_peer_context(const MemberCredentials& member, bool accepting) {
     Result<SslCtxPtr> made = make_context(accepting ? TLS_server_method() : TLS_client_method(), TLS1_3_VERSION);

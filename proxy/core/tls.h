@@ -27,6 +27,8 @@ struct MemberCredentials {
     const KeyPair* key = nullptr;
 };
 Result<SslCtxPtr> make_client_context(const std::string& ca_file, const MemberCredentials* member);
+// Client → any HTTPS server, as an application would reach it: TLS 1.2 or 1.3, verified as above.
+Result<SslCtxPtr> make_origin_context(const std::string& ca_file);
 
 // Member ↔ member: TLS 1.3 only, ALPN mssl/1, mutual; both directions of the same context kind. The chain is taken as it
 // comes and judged by member_of() after the handshake, before a byte is acted on.

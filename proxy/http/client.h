@@ -28,6 +28,7 @@ struct HttpEndpoint {
     SSL_CTX* tls = nullptr;          // null: plain TCP. Outlives the request
     std::string tls_name;            // SNI and verified name; empty with tls: host
     std::string alpn = "http/1.1";   // with tls
+    bool alpn_optional = false;      // the server may know no ALPN (RFC 7301): then it is taken to speak HTTP/1.1
 };
 
 struct HttpTimeouts {

@@ -353,13 +353,16 @@ class Lab:
 class Nginx:
     """The unmodified origin. Counts what it sent from its access log."""
 
-    def __init__(self, host, root, port=80, extra="", listen=None):
+    def __init__(self, host, root, port=80, extra="", listen=None, tls=None):
         self.host, self.port = host, host.port(port)
         os.makedirs(os.path.join(host.dir, "nginx-tmp"), exist_ok=True)
         self.access = os.path.join(host.dir, "nginx-access.log")
         paths = "\n".join("%s_temp_path %s/nginx-tmp/%s;" % (k, host.dir, k)
                           for k in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-        v6 = "listen [::]:%d;" % self.port if host.lab.netns else ""
+        ssl = " ssl" if tls else ""
+        if tls:
+            extra += "ssl_certificate %s; ssl_certificate_key %s;" % tls
+        v6 = "listen [::]:%d%s;" % (self.port, ssl) if host.lab.netns else ""
         conf = host.write("nginx.conf", """
 daemon off; master_process off; worker_processes 1; pid %(dir)s/nginx.pid; error_log %(dir)s/nginx-error.log;
 events { worker_connections 4096; }
@@ -370,7 +373,7 @@ http {
   server { listen %(listen)s; %(v6)s root %(root)s; %(extra)s }
 }
 """ % dict(dir=host.dir, access=self.access, paths=paths, root=root, extra=extra, v6=v6,
-           listen=listen or ("%d" % self.port if host.lab.netns else "127.0.0.1:%d" % self.port)))
+           listen=(listen or ("%d" % self.port if host.lab.netns else "127.0.0.1:%d" % self.port)) + ssl))
         self.program = host.program("nginx", ["/usr/sbin/nginx", "-e", host.dir + "/nginx-error.log", "-p", host.dir, "-c", conf])
         wait_for("nginx", lambda: host.run("bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/%d" % self.port, check=False).returncode == 0)
 

@@ -11,6 +11,7 @@ EXTRA_DIST += \
 	tests/e2e/cases_download.py \
 	tests/e2e/cases_failures.py \
 	tests/e2e/cases_http.py \
+	tests/e2e/cases_https.py \
 	tests/e2e/cases_intercept.py \
 	tests/e2e/cases_liars.py \
 	tests/e2e/cases_signals.py \

@@ -26,6 +26,7 @@ tests_unit_unit_tests_SOURCES = \
 	tests/unit/test_download_readers.cpp \
 	tests/unit/test_enrolment.cpp \
 	tests/unit/test_fetch.cpp \
+	tests/unit/test_forwarded_site.cpp \
 	tests/unit/test_frame.cpp \
 	tests/unit/test_hosted_object.cpp \
 	tests/unit/test_http_client.cpp \

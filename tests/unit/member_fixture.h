@@ -23,6 +23,7 @@ public:
     std::shared_ptr<const Membership> current() const override { return membership_; }
     void renew_membership(Loop&) override {}
     void addresses(Loop&, std::function<void(Result<std::vector<Address>>)>) override {}
+    std::shared_ptr<SSL_CTX> origin_context() const override { return {}; }
     std::string server_name() const override { return "localhost"; }
 
 private:

@@ -78,6 +78,7 @@ public:
     void addresses(Loop& loop, std::function<void(Result<std::vector<Address>>)> done) override {
         loop.post([done, at = server] { done(std::vector<Address>{at}); });
     }
+    std::shared_ptr<SSL_CTX> origin_context() const override { return {}; }
     std::string server_name() const override { return "localhost"; }
 
     std::shared_ptr<const Membership> member, renewed;

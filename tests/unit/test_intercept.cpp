@@ -42,8 +42,8 @@ Test(intercept, absolute_form_says_where_to_go_whatever_host_says) {
         const Wish* w = std::get_if<Wish>(&judged);
         cr_assert(w != nullptr, "%s", c.target);
         cr_assert(w->kind == Wish::Kind::exchange);
-        cr_assert_eq(w->authority.host, c.host);
-        cr_assert_eq(w->authority.port, c.port);
+        cr_assert_eq(w->to.authority.host, c.host);
+        cr_assert_eq(w->to.authority.port, c.port);
         cr_assert_eq(w->target, c.path, "%s: %s", c.target, w->target.c_str());
         cr_assert_eq(w->host, c.sent_host);
     }
@@ -90,8 +90,8 @@ Test(intercept, redirected_requests_keep_their_host_and_target) {
     RequestHead r = request("GET", "/x", {{"Host", "A.example:81"}});
     const auto judged = judge_caught_request(r, caught("192.0.2.1:81"));
     const Wish& w = std::get<Wish>(judged);
-    cr_assert_eq(w.authority.host, "a.example");
-    cr_assert_eq(w.authority.port, 81);
+    cr_assert_eq(w.to.authority.host, "a.example");
+    cr_assert_eq(w.to.authority.port, 81);
     cr_assert_eq(w.target, "/x");
     cr_assert(w.host.empty());
 }
@@ -108,7 +108,7 @@ Test(intercept, absolute_form_is_taken_on_a_caught_connection_and_says_what_must
     RequestHead r = request("GET", "http://a.example/x", {{"Host", "b.example"}});
     const auto judged = judge_caught_request(r, caught("192.0.2.1:80"));
     const Wish& w = std::get<Wish>(judged);
-    cr_assert_eq(w.authority.host, "a.example");
+    cr_assert_eq(w.to.authority.host, "a.example");
     cr_assert_eq(w.target, "/x");
     cr_assert_eq(w.host, "a.example");
 }
@@ -204,5 +204,5 @@ Test(forward, answers_lose_what_is_between_the_origin_and_us) {
 }
 
 Test(forward, logged_urls_have_no_query) {
-    cr_assert_eq(url_for_log({"a.example", 81}, "/x?token=secret").find("secret"), std::string::npos);
+    cr_assert_eq(url_for_log({Scheme::http, {"a.example", 81}}, "/x?token=secret").find("secret"), std::string::npos);
 }
