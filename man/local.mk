@@ -5,4 +5,5 @@ dist_man_MANS += \
 	man/mssl.7 \
 	man/msslproxy.8 \
 	man/msslproxy.toml.5 \
+	man/provider-mssl.7 \
 	$(end_of_list)

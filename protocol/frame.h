@@ -18,12 +18,12 @@
 
 #include "protocol/bitmap.h"
 #include "protocol/bytes.h"
+#include "protocol/hello.h"
 #include "protocol/merkle.h"
 #include "protocol/objects.h"
 
 namespace mssl {
 
-inline constexpr std::uint16_t kProtocolVersion = 1;
 inline constexpr std::size_t kFrameHeaderBytes = 4;
 inline constexpr std::size_t kDataHeaderBytes = 12;                 // handle u32 ‖ block u32 ‖ offset u32
 inline constexpr std::size_t kMaxRecordBytes = 16 * 1024;           // one TLS record
@@ -69,16 +69,6 @@ enum class FrameType : std::uint8_t {
     ticket = 0x25,  // server → member
     report = 0x26,  // member → server: a peer that lied
 };
-
-struct Hello {  // DESIGN 6
-    std::uint16_t version = kProtocolVersion;
-    std::uint32_t abilities = 0;  // bits kAbility*
-    HashKind hash = HashKind::sha256;
-    std::uint8_t max_block_log2 = 18;  // largest block this side takes: 16 … 18
-    RealmId realm;                     // all zero from a client that is not enrolled yet
-    bool operator==(const Hello&) const = default;
-};
-inline constexpr std::uint32_t kAbilityPlain = 1U << 0;
 
 struct ErrorFrame { Errc code = Errc::internal; std::string text; bool operator==(const ErrorFrame&) const = default; };
 struct Ping { std::uint64_t cookie = 0; bool operator==(const Ping&) const = default; };

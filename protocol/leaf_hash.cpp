@@ -20,8 +20,11 @@ namespace {
 constexpr std::uint8_t kLeafPrefix = 0x00;
 constexpr std::uint8_t kNodePrefix = 0x01;
 
+// From a library context of its own: whichever providers an application's openssl.cnf activates, or fails to, what
+// verifies stays the same; and inside our own provider nothing here leads back into it.
 EVP_MD* sha256() {
-    static const MdPtr md(EVP_MD_fetch(nullptr, "SHA256", nullptr));
+    static const LibCtxPtr library(OSSL_LIB_CTX_new());
+    static const MdPtr md(EVP_MD_fetch(library.get(), "SHA256", nullptr));
     return md.get();
 }
 

@@ -18,7 +18,6 @@ namespace mssl {
 
 enum class Access : std::uint8_t { open = 0, restricted = 1 };
 enum class Exchange : std::uint8_t { plain = 0, proof_of_service = 1, purchase = 2 };
-enum class HashKind : std::uint8_t { sha256 = 1 };
 
 // SHA-256 of the signer's raw key: names it in signed objects.
 using SignerId = Hash;

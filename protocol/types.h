@@ -31,6 +31,9 @@ inline constexpr std::uint32_t kMaxBlockBytes = 256 * 1024;
 // 2^48 bytes: what the store, DER and frames are tested for. Larger objects are relayed.
 inline constexpr std::uint64_t kMaxObjectBytes = std::uint64_t{1} << 48;
 
+// DESIGN 5: the hash of leaves and nodes is named, so that another can follow.
+enum class HashKind : std::uint8_t { sha256 = 1 };
+
 template <class Tag, class Rep>
 struct Strong {
     Rep v{};

@@ -66,6 +66,8 @@ stage_install() {
         find "$root" -type f -printf '/%P\n' | sort &&
         "$root/usr/local/sbin/msslproxy" -V &&
         "$root/usr/local/bin/mssl" --version &&
+        OPENSSL_MODULES=$root$(pkg-config --variable=modulesdir libcrypto) \
+            openssl list -providers -provider default -provider mssl | grep -q '^  mssl$' &&
         grep -q /usr/local/etc/mssl/msslproxy.toml "$root/usr/local/share/man/man8/msslproxy.8" &&
         grep -q /usr/local/etc/mssl/msslproxy.toml "$root/usr/local/lib/systemd/system/msslproxy.service" &&
         make -C build-check --no-print-directory -s uninstall DESTDIR="$root" >/dev/null &&

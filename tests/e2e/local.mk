@@ -21,6 +21,8 @@ EXTRA_DIST += \
 	tests/e2e/harness.py \
 	tests/e2e/http-client.sh \
 	tests/e2e/lib.sh \
+	tests/e2e/promises.py \
+	tests/e2e/provider.tap \
 	tests/e2e/run-all \
 	tests/e2e/scene.py \
 	tests/e2e/server-proxy.sh \
@@ -34,3 +36,6 @@ TESTS += \
 
 # mssl(1): what needs nginx is skipped without it.
 TESTS += tests/e2e/tools.tap
+
+# mssl.so in openssl, nginx, curl and Python.
+TESTS += tests/e2e/provider.tap

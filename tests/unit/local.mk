@@ -12,6 +12,7 @@ tests_unit_unit_tests_SOURCES = \
 	tests/unit/loop_thread.h \
 	tests/unit/member_fixture.h \
 	tests/unit/naive_merkle.h \
+	tests/unit/provider_fixture.h \
 	tests/unit/somewhere_fixture.h \
 	tests/unit/stream_fixture.h \
 	tests/unit/test_bitmap.cpp \
@@ -34,6 +35,7 @@ tests_unit_unit_tests_SOURCES = \
 	tests/unit/test_http_parser.cpp \
 	tests/unit/test_identity.cpp \
 	tests/unit/test_intercept.cpp \
+	tests/unit/test_key_share.cpp \
 	tests/unit/test_leaf_hash.cpp \
 	tests/unit/test_loop.cpp \
 	tests/unit/test_member_session.cpp \
@@ -44,6 +46,8 @@ tests_unit_unit_tests_SOURCES = \
 	tests/unit/test_objects.cpp \
 	tests/unit/test_peer_session.cpp \
 	tests/unit/test_possession.cpp \
+	tests/unit/test_provider_digest.cpp \
+	tests/unit/test_provider_group.cpp \
 	tests/unit/test_resolve_request.cpp \
 	tests/unit/test_resolver.cpp \
 	tests/unit/test_result.cpp \
@@ -75,7 +79,7 @@ nodist_EXTRA_tests_unit_unit_tests_SOURCES = none.cpp
 tests_unit_unit_tests_CPPFLAGS = $(AM_CPPFLAGS) $(CRITERION_CFLAGS)
 # cr_assert(eq(...)) converts.
 tests_unit_unit_tests_CXXFLAGS = $(AM_CXXFLAGS) -Wno-conversion
-tests_unit_unit_tests_LDADD = libproxy.la $(CRITERION_LIBS)
+tests_unit_unit_tests_LDADD = libmsslprovider.la libproxy.la $(CRITERION_LIBS)
 
 EXTRA_DIST += tests/unit/unit.tap
 

@@ -1,0 +1,67 @@
+// Handshake tokens: how a member shows in a key share that it is one, to who has the realm's authentication key and to
+// nobody else (mssl-protocol(7), HANDSHAKE TOKENS; DESIGN 6).
+//
+//     token = 16 random bytes ‖ AES-256-GCM of {serial, expiry}, under a key from the authentication key and the random
+//
+// Neither side keeps a list: the server opens a token and computes the member's secret from what it finds inside.
+// A token without that secret is worth nothing, so replaying it is too; it is used once because a second use is what an
+// observer could link.
+#pragma once
+
+#include "protocol/bytes.h"
+#include "protocol/sealing.h"
+
+namespace mssl {
+
+using MemberSerial = FixedBytes<struct MemberSerialTag, 16>;  // random; one membership
+inline constexpr std::size_t kTokenBytes = 16 + MemberSerial::size + 8 + kSealBytes;
+using Token = FixedBytes<struct TokenTag, kTokenBytes>;
+
+struct Membership {
+    MemberSerial serial;
+    WallTime expiry;
+    bool operator==(const Membership&) const = default;
+};
+
+// Makes and opens the tokens of one realm.
+// Thread rules: immutable; any thread. sealing outlives it.
+class TokenKey {
+public:
+    // auth_key: the realm's authentication key.
+    TokenKey(const Sealing& sealing, const Secret& auth_key) : sealing_(&sealing), auth_key_(auth_key) {}
+    // random: 16 bytes that this realm's tokens never had before. Errors: crypto.
+    Result<Token> make(const Membership& membership, View random) const;
+    // bad_signature: of another realm, or changed. Whether it has expired is for the caller to say.
+    Result<Membership> open(const Token& token) const;
+    // What the member has and goes into the key: HKDF(auth key, serial ‖ expiry).
+    Result<Secret> member_secret(const Membership& membership) const;
+
+private:
+    const Sealing* sealing_;
+    Secret auth_key_;
+};
+
+// A member's tokens in one file: a header of kTokenFileHeader bytes, then the tokens. Who takes one advances `next` in
+// its place, under a lock on the file (mssl-protocol(7), HANDSHAKE TOKENS, says the bytes).
+struct TokenFile {
+    RealmId realm;
+    Membership membership;
+    Secret secret;
+    std::uint32_t count = 0;  // tokens in the file, at most kMaxTokens
+    std::uint32_t next = 0;   // the first that nobody took, 0 … count
+};
+inline constexpr std::size_t kTokenFileHeader = 8 + 32 + 16 + 8 + 32 + 4 + 4;
+inline constexpr std::size_t kTokenFileNext = kTokenFileHeader - 4;  // where `next` stands, a u32
+inline constexpr std::uint32_t kMaxTokens = 1'000'000;              // 56 MB; more is a mistake
+// Where token i begins.
+constexpr std::size_t token_offset(std::uint32_t i) { return kTokenFileHeader + std::size_t{i} * kTokenBytes; }
+
+// Secret: the caller clears it.
+Bytes encode_token_file_header(const TokenFile& file);
+// From kTokenFileHeader bytes. Errors: malformed, unsupported (another version), too_large.
+Result<TokenFile> decode_token_file_header(View header);
+
+// An authentication key in its file: 64 hexadecimal digits and maybe a newline. Errors: malformed.
+Result<Secret> read_auth_key(View text);
+
+}  // namespace mssl

@@ -1,0 +1,49 @@
+// An EVP key of mssl_x25519: which part of a handshake it holds (share.h).
+//
+//     parameters ──set encoded key──▶ peer_offer          (server: the client's share)
+//     offer ──copy of its parameters──▶ parameters, which know the offer ──set encoded key──▶ peer_answer  (client)
+//     offer: generated                answer: generated with a peer_offer as template
+//
+// libssl makes the client's shell for the server's share by copying the client's own parameters: through that copy the
+// answer finds what it must fit, and what does not is refused while libssl still reads the message (alert
+// illegal_parameter).
+//
+// Thread rules: one thread changes a key before others use it, as everywhere in EVP.
+#pragma once
+
+#include <variant>
+
+#include "provider/share.h"
+
+namespace mssl::provider {
+
+struct Parameters {
+    std::shared_ptr<const Offer> of;  // null: the server's side
+};
+
+struct Key {
+    using Part = std::variant<Parameters, std::shared_ptr<const Offer>, std::shared_ptr<const PeerOffer>,
+                              std::shared_ptr<const Answer>, std::shared_ptr<const PeerAnswer>>;
+    explicit Key(const Provider* of, Part p = Parameters{}) : provider(of), part(std::move(p)) {}
+
+    const Provider* provider;
+    Part part;
+
+    // The encoded public key; empty for parameters alone.
+    View share() const;
+    const ShareTlvs* tlvs() const;  // null for parameters alone
+    // Who the token made out to be a member: at the server, of either key.
+    const Membership* membership() const;
+    bool is_private() const;
+    // What was shared with this key: parameters alone (null where there is nothing to know).
+    Parameters parameters() const;
+};
+
+// The secret that own and peer share. Null: they are not two sides of one handshake.
+const Secret* secret_of(const Key& own, const Key& peer);
+
+// For OSSL_OP_KEYMGMT and OSSL_OP_KEYEXCH; static.
+const OSSL_ALGORITHM* key_managements() noexcept;
+const OSSL_ALGORITHM* key_exchanges() noexcept;
+
+}  // namespace mssl::provider

@@ -1,0 +1,67 @@
+// The two sides of a handshake over mssl_x25519: what each makes, and what each learns from the other's share. EVP's keys
+// (keymgmt.cpp) hold these.
+//
+//     client                                   server
+//     Offer::make ──────── share ────────────▶ PeerOffer::read
+//                                              Answer::make (from the PeerOffer)
+//     PeerAnswer::read ◀── share ───────────── │
+//     │ secret  ═══════════ the same ═════════ │ secret
+//
+// Thread rules: immutable once made; any thread.
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "protocol/key_share.h"
+#include "provider/provider.h"
+
+namespace mssl::provider {
+
+// The client's own.
+struct Offer {
+    PkeyPtr pair;
+    Bytes share;
+    ShareTlvs tlvs;
+    std::optional<Secret> member;  // of the token in tlvs
+
+    // Takes a token where the module has a file of them. further: TLVs of an application that knows of us.
+    static Result<std::shared_ptr<const Offer>> make(const Provider& provider, View further);
+};
+
+// The client's, at the server.
+struct PeerOffer {
+    Bytes share;
+    ShareTlvs tlvs;
+    std::optional<Membership> membership;  // of a token that is good
+    std::optional<Secret> member;
+
+    // Errors: too_large, malformed, unsupported (decode_tlvs); where membership is required: not_member, expired,
+    // wrong_realm.
+    static Result<std::shared_ptr<const PeerOffer>> read(const Provider& provider, View share);
+};
+
+// The server's own.
+struct Answer {
+    Bytes share;
+    ShareTlvs tlvs;
+    Secret secret;  // what TLS takes
+    std::shared_ptr<const PeerOffer> offer;  // what it answers
+
+    static Result<std::shared_ptr<const Answer>> make(const Provider& provider, std::shared_ptr<const PeerOffer> offer,
+                                                      View further);
+};
+
+// The server's, at the client.
+struct PeerAnswer {
+    Bytes share;
+    ShareTlvs tlvs;
+    Secret secret;
+    std::shared_ptr<const Offer> offer;  // what it answers
+
+    // Errors: malformed, too_large, unsupported, bad_signature (not sealed for this offer).
+    static Result<std::shared_ptr<const PeerAnswer>> read(const Provider& provider, std::shared_ptr<const Offer> offer,
+                                                          View share);
+};
+
+}  // namespace mssl::provider
