@@ -41,6 +41,8 @@ libmsslproto_la_SOURCES = \
 	protocol/frame_codec.cpp \
 	protocol/identity.cpp \
 	protocol/identity.h \
+	protocol/interception_ca.cpp \
+	protocol/interception_ca.h \
 	protocol/objects.cpp \
 	protocol/objects.h \
 	protocol/oid.h \
@@ -62,6 +64,8 @@ libmsslproto_la_SOURCES = \
 	protocol/tracker.h \
 	protocol/upload.cpp \
 	protocol/upload.h \
+	protocol/x509.cpp \
+	protocol/x509.h \
 	$(end_of_list)
 libmsslproto_la_LIBADD = libmsslbase.la $(SSL_LIBS)
 

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <string_view>
 
+#include "protocol/interception_ca.h"
 #include "tools/text.h"
 
 namespace mssl::tools {
@@ -21,6 +22,7 @@ struct Read {
     PublishOptions publish;
     StatusOptions status;
     InterceptOptions intercept;
+    CaOptions ca;
     std::string at;
     std::string help_for;
 };
@@ -107,12 +109,31 @@ void intercept_verb(CLI::App& app, InterceptOptions& o) {
     status->add_flag("--json", o.json, "as JSON");
 }
 
+void ca_verb(CLI::App& app, CaOptions& o) {
+    CLI::App* verb = app.add_subcommand("ca", "the CA with which this host's msslproxy answers for https sites");
+    verb->require_subcommand(1);
+    CLI::App* create = verb->add_subcommand("create", "make it, for these sites and no others");
+    CLI::App* show = verb->add_subcommand("show", "what it is, how it is installed and how removed");
+    CLI::App* renew = verb->add_subcommand("renew", "make it anew, for the same sites or others");
+    create->callback([&o] { o.action = CaOptions::Action::create; });
+    show->callback([&o] { o.action = CaOptions::Action::show; });
+    renew->callback([&o] { o.action = CaOptions::Action::renew; });
+    create->add_option("host", o.hosts, "hosts that msslproxy is to intercept")->required();
+    renew->add_option("host", o.hosts, "hosts; by default those that it has");
+    for (CLI::App* one : {create, renew})
+        one->add_option("--days", o.days, "how long it is valid")->check(CLI::Range(1, InterceptionCa::kMaxDays))->capture_default_str();
+    for (CLI::App* one : {create, show, renew})
+        one->add_option("--directory", o.directory, "where it is kept: msslproxy's interception-ca")->type_name("DIR")->capture_default_str();
+    show->add_flag("--json", o.json, "as JSON");
+}
+
 Command chosen(const CLI::App& app, Read& read) {
     if (app.got_subcommand("hash")) return read.hash;
     if (app.got_subcommand("show")) return read.show;
     if (app.got_subcommand("get")) return read.get;
     if (app.got_subcommand("publish")) return read.publish;
     if (app.got_subcommand("intercept")) return read.intercept;
+    if (app.got_subcommand("ca")) return read.ca;
     return read.status;
 }
 
@@ -150,6 +171,7 @@ CommandLine read_guarded(int argc, char** argv) {
     publish_verb(app, read.publish);
     status_verb(app, read.status);
     intercept_verb(app, read.intercept);
+    ca_verb(app, read.ca);
     CLI::App* help = app.add_subcommand("help", "this list, or the options of a verb");
     help->add_option("verb", read.help_for);
 

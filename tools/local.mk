@@ -1,6 +1,7 @@
 # mssl, the command-line tool: one file a verb, one a line, sorted. All but main.cpp is a library, for the unit tests.
 noinst_LTLIBRARIES += libtools.la
 libtools_la_SOURCES = \
+	tools/ca.cpp \
 	tools/capture.cpp \
 	tools/capture.h \
 	tools/child.cpp \

@@ -71,8 +71,16 @@ struct InterceptOptions {
     bool json = false;
 };
 
-using Command =
-    std::variant<HashOptions, ShowOptions, GetOptions, PublishOptions, StatusOptions, InterceptOptions>;
+struct CaOptions {
+    enum class Action : std::uint8_t { create, show, renew };
+    Action action = Action::show;
+    std::string directory = "/var/lib/mssl/interception-ca";
+    std::vector<std::string> hosts;  // of renew: empty for those that it has
+    int days = 365;
+    bool json = false;
+};
+
+using Command = std::variant<HashOptions, ShowOptions, GetOptions, PublishOptions, StatusOptions, InterceptOptions, CaOptions>;
 
 // Each returns the exit status and has told standard error why when it is not kDone.
 int run(const HashOptions& options);
@@ -81,5 +89,6 @@ int run(const GetOptions& options);
 int run(const PublishOptions& options);
 int run(const StatusOptions& options);
 int run(const InterceptOptions& options);
+int run(const CaOptions& options);
 
 }  // namespace mssl::tools
