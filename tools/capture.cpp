@@ -1,5 +1,6 @@
 #include "tools/capture.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <string_view>
 
@@ -7,6 +8,7 @@ namespace mssl::tools {
 namespace {
 
 constexpr const char* kTable = "inet mssl";
+constexpr std::uint16_t kHttpsPort = 443;
 
 std::string hexadecimal(std::uint32_t number) {
     char text[16];
@@ -76,6 +78,21 @@ std::string tproxy_chains(const Capture& c) {
     return out + "\t}\n";
 }
 
+// Before any address is translated, and in each family as the TCP beside it: what is taken here must not go on by UDP.
+std::string quic_chains(const Capture& c) {
+    if (!c.refuses_quic()) return {};
+    const std::string refuse = "udp dport " + std::to_string(kHttpsPort) + " reject with icmpx port-unreachable\n";
+    std::string out = "\tchain refuse_quic {\n\t\tfib daddr type local return\n";
+    if (!c.ipv6) out += "\t\tmeta nfproto ipv6 return\n";
+    if (c.everywhere) out += "\t\t" + refuse;
+    if (!c.hosts4.empty()) out += "\t\tip daddr @hosts4 " + refuse;
+    if (!c.hosts6.empty()) out += "\t\tip6 daddr @hosts6 " + refuse;
+    out += "\t}\n\tchain quic_output {\n\t\ttype filter hook output priority 0; policy accept;\n\t\tjump refuse_quic\n\t}\n";
+    if (c.forwarded)
+        out += "\tchain quic_forward {\n\t\ttype filter hook forward priority 0; policy accept;\n\t\tjump refuse_quic\n\t}\n";
+    return out;
+}
+
 const Json& statement(const Json& rule, std::string_view name) {
     static const Json none;
     for (const Json& expression : rule["expr"].items())
@@ -129,12 +146,16 @@ void read_rule(const Json& rule, Capture& out) {
 
 }  // namespace
 
+bool Capture::refuses_quic() const {
+    return std::find(destination_ports.begin(), destination_ports.end(), kHttpsPort) != destination_ports.end();
+}
+
 std::string ruleset_off() { return std::string("table ") + kTable + "\ndelete table " + kTable + "\n"; }
 
 std::string ruleset_on(const Capture& c) {
     return ruleset_off() + "table " + kTable + " {\n" + set_text("hosts4", "ipv4_addr", c.hosts4) +
            set_text("hosts6", "ipv6_addr", c.hosts6) + take_chain(c) +
-           (c.tproxy ? tproxy_chains(c) : redirect_chains(c)) + "}\n";
+           (c.tproxy ? tproxy_chains(c) : redirect_chains(c)) + quic_chains(c) + "}\n";
 }
 
 Result<Capture> read_table(const Json& listed) {

@@ -25,6 +25,9 @@ struct Capture {
     std::vector<std::string> hosts6;
     bool ipv6 = true;
     std::uint64_t connections = 0;  // taken so far; only read
+
+    // Whether UDP to port 443 of the same destinations is refused: who speaks QUIC there (HTTP/3) then takes TCP.
+    bool refuses_quic() const;
 };
 
 // For `nft -f -`, one transaction: afterwards the table is this one, whatever it was before. When any of it is refused

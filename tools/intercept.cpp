@@ -260,6 +260,7 @@ Json json_of(const Capture& c, const std::vector<std::string>& missing) {
     out.put("exempt_uid", std::uint64_t{c.exempt_uid});
     out.put("forwarded", c.forwarded);
     out.put("connections", c.connections);
+    out.put("quic_refused", c.refuses_quic());
     Json::Array commands;
     for (const std::string& line : missing) commands.emplace_back(line);
     out.put("missing", std::move(commands));
@@ -277,6 +278,7 @@ void print_text(const Capture& c, const std::vector<std::string>& missing) {
     std::printf("  from     this host%s, but not %s\n", c.forwarded ? " and those it routes for" : "",
                 user_text(c.exempt_uid).c_str());
     std::printf("  taken    %llu connections\n", static_cast<unsigned long long>(c.connections));
+    if (c.refuses_quic()) std::printf("  refused  UDP to port 443 of %s, so that QUIC falls back\n", c.everywhere ? "any host" : "the same hosts");
     for (const std::string& line : missing) std::printf("  missing  %s\n", line.c_str());
 }
 

@@ -96,8 +96,8 @@ def off_restores_exactly(lab):
     """Every kind of on, once or twice, and off, once or twice, leave rule sets, rules and routes as they were; no other table is touched."""
     _, c = uncaptured(lab)
     before = network(c.host)
-    for options in ((), ("--forwarded",), ("--tproxy",), ("--tproxy", "--forwarded"), ("--host", NAME, "--host", "10.9.0.0/16", "--dport", "80",
-                                                                                     "--dport", "8080")):
+    for options in ((), ("--forwarded",), ("--tproxy",), ("--tproxy", "--forwarded", "--dport", "443"), ("--host", NAME, "--host", "10.9.0.0/16", "--dport", "80",
+                                                                                     "--dport", "443")):
         on(c.host, *options)
         once = network(c.host)
         expect(once != before, "something to be there after on %s" % (options,))
@@ -121,7 +121,7 @@ def dry_run_changes_nothing(lab):
     """--dry-run changes nothing, and what it prints does, given to sh, what on does."""
     _, c = uncaptured(lab)
     before = network(c.host)
-    for options in (("--forwarded",), ("--tproxy", "--host", NAME)):
+    for options in (("--forwarded",), ("--tproxy", "--host", NAME), ("--dport", "443", "--forwarded", "--host", NAME)):
         script = c.host.write("dry.sh", on(c.host, "--dry-run", *options))
         expect(network(c.host) == before, "nothing changed by --dry-run", network(c.host))
         c.host.run("sh", "-e", script)
