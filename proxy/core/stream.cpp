@@ -120,6 +120,8 @@ struct Stream::Impl final : Disposable {
             report();
         } else if (state == State::opening) {
             opened();
+        } else if (state == State::handshaking) {
+            handshake();
         } else if (state == State::open && decrypted_waits()) {
             tell_readable();
         }
@@ -292,6 +294,24 @@ struct Stream::Impl final : Disposable {
         if (timeouts.idle > Duration::zero()) idle.start(timeouts.idle);
         update();
         if (call(&StreamHandler::on_open)) after_call();
+    }
+
+    void start_tls(SSL_CTX* tls, Bytes received) {
+        if (state != State::open || ssl || error || eof || out != Out::open) {
+            (void)broken(fail(Errc::internal, "TLS on a stream that is not open and plain"));
+            return;
+        }
+        Result<SslPtr> made = make_accepting_ssl(tls, fd.get(), std::move(received));
+        if (!made) {
+            (void)broken(std::move(made).error());
+            return;
+        }
+        ssl = std::move(*made);
+        state = State::handshaking;
+        idle.stop();
+        deadline.start(timeouts.connect);
+        update();
+        schedule();  // what was received waits for no event of the socket
     }
 
     // ── reading and writing ──
@@ -606,6 +626,8 @@ std::unique_ptr<Stream> Stream::connect(Loop& loop, std::vector<Address> to, con
     s.try_next();
     return out;
 }
+
+void Stream::start_tls(SSL_CTX* tls, Bytes received) { impl_->start_tls(tls, std::move(received)); }
 
 Result<std::size_t> Stream::read(MutableView into) { return impl_->read(into); }
 

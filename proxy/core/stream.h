@@ -71,6 +71,10 @@ public:
     // RST (plain) or an abrupt close: the peer must not take what it has for complete.
     void abort();
 
+    // From here it is the accepting side of TLS, on a plain stream that is open. received: what was read of it already, and belongs to
+    // the handshake. on_open comes again; until then nothing is read or written. Errors: as accept()'s, to on_error.
+    void start_tls(SSL_CTX* tls, Bytes received);
+
     // Later callbacks go to handler: for a port that learns from ALPN who shall speak. Never from a destroyed handler's callback.
     void set_handler(StreamHandler& handler);
     bool is_open() const;

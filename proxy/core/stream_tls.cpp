@@ -2,10 +2,13 @@
 
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
+#include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <memory>
 
 namespace mssl::proxy {
 namespace {
@@ -75,11 +78,74 @@ Error certificate_error(const SSL* ssl) {
     return fail(Errc::bad_certificate, std::move(detail));
 }
 
+// ── A socket whose first bytes were read already ──
+
+struct Replayed {
+    Bytes first;
+    std::size_t at = 0;
+    int fd = -1;
+    bool ended = false;
+};
+
+int read_replayed(BIO* bio, char* into, int size) {
+    auto* const r = static_cast<Replayed*>(BIO_get_data(bio));
+    BIO_clear_retry_flags(bio);
+    if (size <= 0) return 0;
+    if (r->at < r->first.size()) {
+        const std::size_t n = std::min(r->first.size() - r->at, static_cast<std::size_t>(size));
+        std::memcpy(into, r->first.data() + r->at, n);
+        r->at += n;
+        if (r->at == r->first.size()) r->first = Bytes();
+        if (r->first.empty()) r->at = 0;
+        return static_cast<int>(n);
+    }
+    errno = 0;
+    const ssize_t n = recv(r->fd, into, static_cast<std::size_t>(size), 0);
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) BIO_set_retry_read(bio);
+    r->ended = n == 0;
+    return static_cast<int>(n);
+}
+
+long control_replayed(BIO* bio, int command, long, void*) {
+    auto* const r = static_cast<Replayed*>(BIO_get_data(bio));
+    switch (command) {
+    case BIO_CTRL_EOF: return r->ended ? 1 : 0;
+    case BIO_CTRL_PENDING: return static_cast<long>(r->first.size() - r->at);
+    case BIO_CTRL_FLUSH: return 1;
+    default: return 0;  // of OpenSSL's open set
+    }
+}
+
+int destroy_replayed(BIO* bio) {
+    delete static_cast<Replayed*>(BIO_get_data(bio));
+    BIO_set_data(bio, nullptr);
+    return 1;
+}
+
+// Null: no memory.
+const BIO_METHOD* replayed_method() {
+    static const std::unique_ptr<BIO_METHOD, Freer<BIO_meth_free>> method = [] {
+        std::unique_ptr<BIO_METHOD, Freer<BIO_meth_free>> m(BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "replayed socket"));
+        if (m && (BIO_meth_set_read(m.get(), read_replayed) != 1 || BIO_meth_set_ctrl(m.get(), control_replayed) != 1 ||
+                  BIO_meth_set_destroy(m.get(), destroy_replayed) != 1))
+            m.reset();
+        return m;
+    }();
+    return method.get();
+}
+
 }  // namespace
 
-Result<SslPtr> make_accepting_ssl(SSL_CTX* ctx, int fd) {
+Result<SslPtr> make_accepting_ssl(SSL_CTX* ctx, int fd, Bytes received) {
     Result<SslPtr> ssl = make_ssl(ctx, fd);
-    if (ssl) SSL_set_accept_state(ssl->get());
+    if (!ssl) return ssl;
+    SSL_set_accept_state(ssl->get());
+    if (received.empty()) return ssl;
+    BioPtr bio(replayed_method() != nullptr ? BIO_new(replayed_method()) : nullptr);
+    if (!bio) return openssl_error(Errc::crypto, "BIO_new");
+    BIO_set_data(bio.get(), std::make_unique<Replayed>(Replayed{std::move(received), 0, fd, false}).release());
+    BIO_set_init(bio.get(), 1);
+    SSL_set0_rbio(ssl->get(), bio.release());
     return ssl;
 }
 

@@ -5,7 +5,8 @@
 
 namespace mssl::proxy {
 
-Result<SslPtr> make_accepting_ssl(SSL_CTX* ctx, int fd);
+// received: read from fd already; comes before what is read from it now.
+Result<SslPtr> make_accepting_ssl(SSL_CTX* ctx, int fd, Bytes received = {});
 // Sets SNI, the name or IP address to verify (RFC 6125, subjectAltName alone) and ALPN.
 Result<SslPtr> make_connecting_ssl(const TlsClient& client, int fd);
 // What ended an SSL call that returned ssl_error (not WANT_*): closed, truncated, reset, bad_certificate, unsupported, crypto.

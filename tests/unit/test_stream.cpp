@@ -522,3 +522,55 @@ Test(stream, an_idle_tls_connection_stays_small, .disabled = NO_MALLINFO) {
     const std::size_t each = (mallinfo2().uordblks - before) / (2 * kPairs);
     cr_assert_lt(each, 24U * 1024, "%zu bytes a connection", each);
 }
+
+Test(stream, takes_up_tls_with_what_was_read_already) {
+    for (const std::size_t first : {std::size_t{1}, std::size_t{5}, std::size_t{100}, std::size_t{0}}) {  // 0: all that comes at once
+        Pair p(true);
+        Bytes read;
+        bool secured = false;
+        p.connect();
+        p.server.stream = Stream::accept(p.loop, p.take(), nullptr, p.server, p.timeouts);
+        p.server.when_readable = [&] {
+            if (secured) return p.server.drain();
+            Bytes buffer(first == 0 ? 16384 : first - read.size());
+            const auto n = p.server.stream->read(buffer);
+            if (!n) return;
+            read.insert(read.end(), buffer.begin(), buffer.begin() + static_cast<std::ptrdiff_t>(*n));
+            if (first != 0 && read.size() < first) return;
+            secured = true;
+            p.server.stream->start_tls(p.server_ctx.get(), read);
+        };
+        p.client.to_send = "from the client";
+        p.server.to_send = std::string(100'000, 's');
+        p.server.when_open = [&] {
+            p.server.stream->want_read(true);
+            p.server.stream->want_write(secured);
+        };
+        cr_assert(turn_until(p.loop, [&] {
+            return (p.client.received.size() == p.server.to_send.size() && p.server.received == p.client.to_send) || p.client.error || p.server.error;
+        }), "%zu", first);
+        cr_assert(!p.client.error && !p.server.error, "%zu: %s", first, (p.client.error ? *p.client.error : *p.server.error).to_string().c_str());
+        cr_assert(p.server.stream->is_tls() && p.server.stream->alpn() == "http/1.1");
+        p.client.stream->finish();
+        cr_assert(turn_until(p.loop, [&] { return p.server.read_end || p.server.error; }));
+        cr_assert(p.server.read_end && p.server.read_end->code == Errc::closed, "%zu", first);
+    }
+}
+
+Test(stream, tells_of_a_socket_that_ends_within_what_was_read_already) {
+    Pair p(false);
+    Bytes read(5);
+    bool secured = false;
+    const SslCtxPtr ctx = std::move(*make_server_context(p.certificate.certificate_file, p.certificate.key_file));
+    p.client.to_send = std::string("\x16\x03\x01\x02\x00\x01", 6);
+    p.client.finish_when_sent = true;
+    p.connect();
+    p.accept();
+    p.server.when_readable = [&] {
+        if (secured || !p.server.stream->read(read)) return;
+        secured = true;
+        p.server.stream->start_tls(ctx.get(), read);
+    };
+    cr_assert(turn_until(p.loop, [&] { return p.server.error.has_value(); }));
+    cr_assert(p.server.error->code == Errc::truncated, "%s", p.server.error->to_string().c_str());
+}
