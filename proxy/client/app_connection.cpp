@@ -22,6 +22,8 @@ constexpr Duration kHeadTime = std::chrono::seconds(30);      // from a head's f
 constexpr Duration kIdleTime = std::chrono::seconds(75);      // between requests: as common servers keep connections
 constexpr Duration kContentTime = std::chrono::seconds(60);   // content of a request that does not come: 408
 constexpr Duration kStalledTime = std::chrono::seconds(120);  // output that the application does not take
+// To the port of https who says nothing first speaks another protocol than TLS (SSH, say), and waits for the other side.
+constexpr Duration kSilentTime = std::chrono::seconds(2);
 constexpr Duration kHalfTunnelTime = std::chrono::minutes(10);  // a tunnel with one end closed, and silence
 // An application that ended its direction may have gone: it is written to, or taken for gone (DESIGN 3: within a second).
 constexpr Duration kGoneTime = std::chrono::milliseconds(800);
@@ -48,6 +50,7 @@ AppConnection::AppConnection(AppConnections& all, Fd fd, std::shared_ptr<const W
         state_ = State::greeting;
         break;
     }
+    if (destination_) state_ = State::hello;
     probe_when_silent(fd.get());
     StreamTimeouts timeouts;
     timeouts.idle = Duration::zero();  // tick() knows who is to move
@@ -63,14 +66,19 @@ AppConnection::~AppConnection() {
 
 void AppConnection::drain() {
     turn_.keep_alive = false;
-    const bool idle = state_ == State::waiting && !in_.parser().mid_message() && in_.empty();
+    const bool idle = (state_ == State::waiting || state_ == State::hello) && !in_.parser().mid_message() && in_.empty();
     if (idle || state_ == State::greeting) finish();
 }
 
 // ── The application's bytes ──
 
 void AppConnection::on_open() {
-    if (!over()) update_interest();
+    if (over()) return;
+    if (state_ == State::securing) {
+        state_ = State::waiting;
+        read_at_ = loop_->now();
+    }
+    update_interest();
 }
 
 void AppConnection::on_readable() {
@@ -105,6 +113,8 @@ void AppConnection::pump() {
 bool AppConnection::step() {
     switch (state_) {
     case State::greeting: return step_greeting();
+    case State::hello: return step_hello();
+    case State::securing: return false;
     case State::tunnel: return step_tunnel();
     case State::ending:
     case State::over: return false;
@@ -202,6 +212,12 @@ bool AppConnection::step_greeting() {
 // What goes to port 80, or to a site, is HTTP and treated as if it had been redirected here. The rest is a tunnel.
 void AppConnection::begin_asked() {
     destination_.emplace(socks_->destination());
+    if (all_->gate_.may_be_intercepted(*destination_)) {
+        socks_.reset();
+        queue(socks_reply(SocksReply::succeeded));
+        if (!over()) state_ = State::hello;
+        return;
+    }
     if (destination_->authority.port == kHttpPort || all_->sites_->find(UrlRoot{Scheme::http, destination_->authority})) {
         socks_.reset();
         queue(socks_reply(SocksReply::succeeded));
@@ -217,8 +233,51 @@ void AppConnection::begin_asked() {
     begin_tunnel(destination_->authority);
 }
 
+// ── TLS ──
+
+bool AppConnection::step_hello() {
+    using Kind = TlsGate::Judgement::Kind;
+    const std::uint16_t port = destination_->authority.port;
+    TlsGate::Judgement judged = all_->gate_.judge(in_.rest(), in_.ended() || in_.full(), port, wall_now());
+    if (judged.kind == Kind::undecided) {
+        if (!in_.empty() && !std::exchange(in_head_, true)) head_since_ = loop_->now();
+        return false;
+    }
+    in_head_ = false;
+    if (judged.kind == Kind::plain && port != default_port(Scheme::https) && way_->config.mode != InterceptConfig::Mode::http_proxy) {
+        state_ = State::waiting;
+        return true;
+    }
+    if (judged.kind != Kind::terminate) return begin_unasked_tunnel(), !over();
+    secured_ = std::move(judged.site);
+    secured_root_ = {Scheme::https, {std::move(judged.host), port}};
+    state_ = State::securing;
+    const View hello = in_.take_all();
+    stream_->start_tls(judged.context.get(), Bytes(hello.begin(), hello.end()));
+    in_.release();
+    return false;
+}
+
+// What came of it waits in in_, and goes first.
+void AppConnection::begin_unasked_tunnel() {
+    if (all_->own_->contains(stream_->peer())) {
+        log::warning("this proxy's own connection was sent back to it: the rule of the packet filter must exempt its user",
+                     {{"destination", destination_->authority.host}});
+        return abort();
+    }
+    in_head_ = false;
+    turn_ = {};
+    turn_.unasked = true;
+    turn_.to = {Scheme::https, destination_->authority};
+    turn_.request.method = "CONNECT";  // as it is logged
+    turn_.request_paused = true;
+    state_ = State::answering;
+    add(loop_->counters().requests);
+    begin_tunnel(destination_->authority);
+}
+
 void AppConnection::begin_tunnel(Authority to) {
-    answering_ = std::make_unique<Tunnel>(static_cast<AnswerPort&>(*this), *loop_, all_->runtime_.names, std::move(to));
+    answering_ = std::make_unique<Tunnel>(static_cast<AnswerPort&>(*this), *loop_, all_->runtime_.names, *all_->own_, std::move(to));
     answering_->begin();
 }
 
@@ -255,6 +314,7 @@ void AppConnection::begin_request() {
 std::variant<Wish, Refusal> AppConnection::judge_request() {
     using Mode = InterceptConfig::Mode;
     const bool proxy_port = way_->config.mode == Mode::http_proxy;
+    if (secured_) return judge_secured_request(turn_.request, secured_root_);
     if (way_->config.mode == Mode::forward) return judge_forwarded();
     // Who came straight to a port for caught connections, and asks as one asks a proxy, is answered as by one. On this host
     // alone: such a port may be open to others, and is not to become their proxy.
@@ -285,7 +345,7 @@ void AppConnection::begin_exchange(Wish wish) {
     turn_.to = wish.to;
     turn_.target = wish.target;
     switch (wish.kind) {
-    case Wish::Kind::tunnel: return begin_tunnel(std::move(wish.to.authority));
+    case Wish::Kind::tunnel: return begin_connect(std::move(wish.to.authority));
     case Wish::Kind::answer:
         turn_.how = "answered";
         if (turn_.request.method == "TRACE") return refuse(405, "TRACE ends here");
@@ -293,9 +353,24 @@ void AppConnection::begin_exchange(Wish wish) {
         return;
     case Wish::Kind::exchange: break;
     }
-    std::shared_ptr<Site> site = all_->sites_->find(wish.to);
-    if (!site || turn_.to_a_proxy || turn_.forwarded) return begin_relay(std::move(wish), std::move(site));
+    std::shared_ptr<Site> site = secured_ ? secured_ : all_->sites_->find(wish.to);
+    if (!site || turn_.to_a_proxy || turn_.forwarded || secured_) return begin_relay(std::move(wish), std::move(site));
     check_host(std::move(wish), std::move(site));
+}
+
+// A tunnel that may carry TLS for an intercepted site is answered at once: what it carries says where it goes.
+void AppConnection::begin_connect(Authority to) {
+    Destination destination(to);
+    if (!all_->gate_.may_be_intercepted(destination)) return begin_tunnel(std::move(to));
+    ResponseHead head;
+    head.status = 200;
+    head.reason = "Connection established";
+    answer_head(std::move(head));
+    if (over()) return;
+    destination_ = std::move(destination);
+    turn_ = {};
+    in_.restart();
+    state_ = State::hello;
 }
 
 // CVE-2009-0801: a Host that does not lead where the application connected to could make it, and everybody after it, read
@@ -342,6 +417,7 @@ void AppConnection::begin_relay(Wish wish, std::shared_ptr<Site> site) {
         plan.origin.tls = plan.origin_context.get();
         plan.origin.tls_name = without_brackets(wish.to.authority.host);
         plan.origin.alpn_optional = true;
+        if (!plan.origin_context) return refuse(500, "no trust store for this site");
     }
     auto relay = std::make_unique<Relay>(static_cast<AnswerPort&>(*this), all_->pool_, *all_->own_, std::move(plan));
     relay_ = relay.get();
@@ -363,6 +439,7 @@ void AppConnection::answer_head(ResponseHead head) {
     if (turn_.forwarded) turn_.forwarded->to_application(head.fields);
     turn_.head_sent = true;
     turn_.status = head.status;
+    if (turn_.unasked) return;
     if (socks_) {
         socks_.reset();
         return queue(socks_reply(SocksReply::succeeded));
@@ -420,7 +497,7 @@ void AppConnection::answer_broken(const Error& why) {
 
 void AppConnection::answer_failed(std::uint16_t status, std::string_view text, const Error& why) {
     if (state_ != State::answering) return;
-    if (turn_.head_sent) return answer_broken(why);
+    if (turn_.head_sent || turn_.unasked) return answer_broken(why);
     if (socks_) return fail_asked(why.code == Errc::unreachable ? SocksReply::host_unreachable : SocksReply::general_failure);
     answer_text(status, text);
 }
@@ -521,7 +598,11 @@ void AppConnection::pump_delivery() {
             // Something of ours first (a 100 that was relayed).
             if (!out_.empty()) return stream_->want_write(true);
             const Result<std::size_t> n = stream_->write(d.piece());
-            if (!n) return;  // want_write is set, or on_error comes
+            if (!n) {  // want_write is set, or on_error comes
+                // OpenSSL may hold a record of it that is half sent: nothing else can take its place.
+                if (stream_->is_tls()) turn_.head_sent = true;
+                return;
+            }
             turn_.head_sent = true;
             wrote_at_ = loop_->now();
             written += *n;
@@ -577,6 +658,10 @@ void AppConnection::on_writable() {
 void AppConnection::on_error(const Error& error) {
     if (over()) return;
     if (state_ == State::answering || state_ == State::tunnel) log_answer("application gone: " + error.to_string());
+    // A program that does not trust the CA, or pins another certificate, says no more than that it does not like this one.
+    if (state_ == State::securing)
+        log::info("TLS with the application failed: it must trust this host's interception CA (mssl ca show)",
+                  {{"host", secured_root_.authority.host}, {"why", error.to_string()}});
     close();
 }
 
@@ -626,6 +711,16 @@ void AppConnection::tick() {
     case State::greeting:
         if (now - read_at_ > kHeadTime) finish();
         return;
+    case State::hello:
+        if (in_head_ ? now - head_since_ > kHeadTime
+                     : destination_->authority.port == default_port(Scheme::https) && now - read_at_ >= kSilentTime) {
+            begin_unasked_tunnel();
+            pump();
+        } else if (now - read_at_ > kIdleTime) {
+            finish();
+        }
+        return;
+    case State::securing: return;  // the stream times the handshake
     case State::waiting:
         if (in_head_) {
             if (now - head_since_ > kHeadTime) {

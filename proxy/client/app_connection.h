@@ -1,7 +1,10 @@
 // One application's connection: requests parsed strictly, answered one at a time and in order (pipelined ones wait unread), by a
 // Relay, a Tunnel, or a Delivery of a shared object.
 //
-//     greeting (SOCKS) ──asked──▶ waiting, for HTTP, or tunnel
+//     greeting (SOCKS) ──asked──▶ hello, waiting for HTTP, or tunnel
+//     hello ──TLS for a site that is intercepted──▶ securing ──handshake done──▶ waiting
+//       ├──no TLS──▶ waiting for HTTP; to the port of https: tunnel
+//       └──any other TLS──▶ answering by a tunnel, from the first byte on
 //     waiting ──head──▶ answering ──answer and request over──▶ waiting (keep-alive) or ending
 //        │                 │    └──101, CONNECT──▶ tunnel ──both ended──▶ over
 //        │ malformed: 400  └──cannot be completed──▶ aborted (RST: never a clean end)
@@ -38,7 +41,7 @@ public:
     void drain();
 
 private:
-    enum class State : std::uint8_t { greeting, waiting, answering, tunnel, ending, over };
+    enum class State : std::uint8_t { greeting, hello, securing, waiting, answering, tunnel, ending, over };
     struct DeliveryHold;
 
     // One request and its answer.
@@ -53,6 +56,7 @@ private:
         bool starved = false;               // answer_body() said stop
         std::optional<MonoTime> unfed;      // there is nothing of the object to write, since then
         bool to_a_proxy = false;            // the application knows that it speaks to one
+        bool unasked = false;               // a tunnel that the application knows nothing of: it is told nothing
         BodyWriter body;
         std::uint16_t status = 0;
         std::uint64_t body_bytes = 0;
@@ -78,6 +82,8 @@ private:
     bool step();
     bool step_greeting();
     void begin_asked();
+    bool step_hello();
+    void begin_unasked_tunnel();
     void fail_asked(SocksReply code);
     void begin_tunnel(Authority to);
     bool step_tunnel();
@@ -86,6 +92,7 @@ private:
     std::variant<Wish, Refusal> judge_request();
     std::variant<Wish, Refusal> judge_forwarded();
     void begin_exchange(Wish wish);
+    void begin_connect(Authority to);
     void check_host(Wish wish, std::shared_ptr<Site> site);
     void begin_relay(Wish wish, std::shared_ptr<Site> site);
     void begin_delivery(const Resolution& resolution, Result<std::unique_ptr<TransferReader>> reader);
@@ -112,6 +119,8 @@ private:
     const std::shared_ptr<const WayIn> way_;
     std::optional<Destination> destination_;  // where it was going, where the way in tells that
     std::unique_ptr<SocksHandshake> socks_;   // until its reply is sent
+    std::shared_ptr<Site> secured_;           // whose TLS ends here; null: none does
+    UrlRoot secured_root_;
     Timer tick_;
     State state_ = State::waiting;
     bool pumping_ = false, pump_again_ = false;

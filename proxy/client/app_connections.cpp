@@ -12,6 +12,7 @@ AppConnections::AppConnections(Runtime& runtime, Loop& loop, std::shared_ptr<Sit
     : runtime_(runtime),
       loop_(loop),
       sites_(std::move(sites)),
+      gate_(sites_),
       transfers_(std::move(transfers)),
       own_(std::move(own)),
       pool_(loop, runtime.names) {}

@@ -9,6 +9,7 @@
 
 #include "proxy/client/intercept.h"
 #include "proxy/client/site_table.h"
+#include "proxy/client/tls_gate.h"
 #include "proxy/client/transfer.h"
 #include "proxy/core/config.h"
 #include "proxy/core/runtime.h"
@@ -45,6 +46,7 @@ private:
     Runtime& runtime_;
     Loop& loop_;
     std::shared_ptr<SiteTable> sites_;
+    const TlsGate gate_;
     std::shared_ptr<Transfers> transfers_;
     std::shared_ptr<OwnSockets> own_;
     HttpPool pool_;

@@ -31,16 +31,16 @@ AppInput::Came AppInput::read(Stream& stream) {
 }
 
 Result<HttpEvent> AppInput::next() {
-    if (at_end()) return parser_.end();
+    if (at_end()) return parser_->end();
     std::size_t used = 0;
-    Result<HttpEvent> event = parser_.feed(rest(), used);
+    Result<HttpEvent> event = parser_->feed(rest(), used);
     begin_ += used;
     return event;
 }
 
 bool AppInput::ends_without_content() {
     std::size_t used = 0;
-    const Result<HttpEvent> event = parser_.feed({}, used);
+    const Result<HttpEvent> event = parser_->feed({}, used);
     return event && *event == HttpEvent::complete;
 }
 

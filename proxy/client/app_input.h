@@ -4,6 +4,8 @@
 // Thread rules: the connection's loop.
 #pragma once
 
+#include <optional>
+
 #include "proxy/core/stream.h"
 #include "proxy/http/parser.h"
 
@@ -25,7 +27,10 @@ public:
     // Everything that is here, past the parser: of a tunnel. Valid until the next read.
     View take_all();
 
-    const HttpParser& parser() const { return parser_; }
+    // What comes from here on is another conversation: the first request of one.
+    void restart() { parser_.emplace(HttpParser::Kind::request); }
+
+    const HttpParser& parser() const { return *parser_; }
     bool empty() const { return begin_ == end_; }
     bool full() const { return !bytes_.empty() && end_ - begin_ == bytes_.size(); }
     bool ended() const { return ended_; }           // no more will come
@@ -33,7 +38,7 @@ public:
     void release();                                 // the buffer, if nothing is in it: an idle connection holds none
 
 private:
-    HttpParser parser_{HttpParser::Kind::request};
+    std::optional<HttpParser> parser_{HttpParser::Kind::request};  // never empty
     Bytes bytes_;
     std::size_t begin_ = 0, end_ = 0;
     bool ended_ = false;

@@ -2,6 +2,7 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <atomic>
 
 #include "proxy/client/app_connections.h"
@@ -17,7 +18,7 @@ namespace {
 
 bool same(const SiteConfig& a, const SiteConfig& b) {
     return a.host == b.host && a.port == b.port && a.server == b.server && a.ca == b.ca && a.server_name == b.server_name &&
-           a.fallback_origin == b.fallback_origin && a.enrol_token_file == b.enrol_token_file;
+           a.fallback_origin == b.fallback_origin && a.enrol_token_file == b.enrol_token_file && a.intercept_tls == b.intercept_tls;
 }
 
 // When a trust store was last written: a reload must take over a new one under the old name.
@@ -54,6 +55,11 @@ struct ClientSide::Impl {
         return out;
     }
 
+    static Result<std::shared_ptr<LeafCache>> open_leaves(const ClientConfig& client) {
+        const bool wanted = std::ranges::any_of(client.sites, [](const SiteConfig& s) { return s.intercept_tls; });
+        return wanted ? LeafCache::open(client.interception_ca) : std::shared_ptr<LeafCache>();
+    }
+
     static std::vector<std::shared_ptr<Site>> list(const SiteTable::Map& map) {
         std::vector<std::shared_ptr<Site>> out;
         for (const auto& [key, site] : map) out.push_back(site);
@@ -69,7 +75,9 @@ struct ClientSide::Impl {
             log::warning("nothing is kept on disk", {{"why", health.error().to_string()}});
         Result<SiteTable::Map> opened = open_sites(client);
         if (!opened) return opened.error();
-        sites->replace(*opened);
+        Result<std::shared_ptr<LeafCache>> leaves = open_leaves(client);
+        if (!leaves) return leaves.error();
+        sites->replace(*opened, std::move(*leaves));
 
         const std::uint16_t peer_port = client.peer_listen && client.upload ? client.peer_listen->port() : std::uint16_t{0};
         transfers = Transfers::create(runtime, store, client, peer_port);
@@ -109,7 +117,9 @@ struct ClientSide::Impl {
         const ClientConfig& client = *next->client;
         Result<SiteTable::Map> opened = open_sites(client);
         if (!opened) return opened.error();
-        sites->replace(*opened);
+        Result<std::shared_ptr<LeafCache>> leaves = open_leaves(client);
+        if (!leaves) return leaves.error();
+        sites->replace(*opened, std::move(*leaves));
         if (peers) peers->set_sites(list(*opened));
         transfers->upload_limit().set_rate(client.upload_limit);
         store->set_max_bytes(client.store_max);

@@ -88,6 +88,28 @@ std::variant<Wish, Refusal> judge_caught_request(RequestHead& request, const Aut
     return count_hops(request, std::move(wish));
 }
 
+std::variant<Wish, Refusal> judge_secured_request(RequestHead& request, const UrlRoot& site) {
+    if (request.method == "CONNECT") return Refusal{400, "a tunnel asked of a server that is no proxy"};
+    Wish wish;
+    wish.to = site;
+    wish.target = request.target;
+    if (is_said_to_a_proxy(request)) {
+        const Result<AbsoluteTarget> absolute = parse_absolute(request.target);
+        if (!absolute) return Refusal{400, "malformed request target: " + absolute.error().detail};
+        if (absolute->root() != site) return Refusal{421, "this connection is to " + site.short_url_of("/")};
+        wish.target = is_server_wide(request) ? "*" : absolute->target;
+    }
+    const std::string* host = request.fields.find("Host");
+    if (host == nullptr || host->empty()) {
+        wish.host = site.host_field();
+        return count_hops(request, std::move(wish));
+    }
+    const Result<Authority> authority = parse_authority(*host, default_port(site.scheme));
+    if (!authority) return Refusal{400, "malformed Host: " + authority.error().detail};
+    if (*authority != site.authority) return Refusal{421, "this connection is to " + site.short_url_of("/")};
+    return count_hops(request, std::move(wish));
+}
+
 bool leads_to(const std::vector<Address>& resolved, const Address& destination) {
     return std::ranges::any_of(resolved, [&](const Address& a) { return a == destination; });
 }

@@ -48,6 +48,9 @@ struct Destination {
 // authority is what the request says, and is not to be believed before it was checked against destination (CVE-2009-0801);
 // where it says nothing it is the destination.
 std::variant<Wish, Refusal> judge_caught_request(RequestHead& request, const Authority& destination);
+// On a connection whose TLS ends here, for site: origin-form, or absolute-form by https. Host is the site's, or it is 421: the
+// certificate was shown for no other (RFC 9110 §7.4).
+std::variant<Wish, Refusal> judge_secured_request(RequestHead& request, const UrlRoot& site);
 // Only who was told of a proxy asks like this.
 bool is_said_to_a_proxy(const RequestHead& request);
 // Max-Forwards (RFC 9110 §7.6.2): decremented, or at 0 the wish is one to answer here.

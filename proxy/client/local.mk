@@ -11,6 +11,8 @@ libproxy_la_SOURCES += \
 	proxy/client/banned.h \
 	proxy/client/breaker.cpp \
 	proxy/client/breaker.h \
+	proxy/client/client_hello.cpp \
+	proxy/client/client_hello.h \
 	proxy/client/client_side.cpp \
 	proxy/client/client_side.h \
 	proxy/client/client_status.cpp \
@@ -27,6 +29,8 @@ libproxy_la_SOURCES += \
 	proxy/client/forwarded_site.h \
 	proxy/client/intercept.cpp \
 	proxy/client/intercept.h \
+	proxy/client/leaf_cache.cpp \
+	proxy/client/leaf_cache.h \
 	proxy/client/peer_link.cpp \
 	proxy/client/peer_link.h \
 	proxy/client/peer_server.cpp \
@@ -46,6 +50,8 @@ libproxy_la_SOURCES += \
 	proxy/client/site_table.h \
 	proxy/client/socks.cpp \
 	proxy/client/socks.h \
+	proxy/client/tls_gate.cpp \
+	proxy/client/tls_gate.h \
 	proxy/client/transfer.h \
 	proxy/client/transfer_core.cpp \
 	proxy/client/transfer_core.h \

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "proxy/client/leaf_cache.h"
 #include "proxy/client/site.h"
 #include "proxy/http/message.h"
 
@@ -30,14 +31,21 @@ public:
         const std::lock_guard lock(mutex_);
         return sites_;
     }
-    void replace(Map sites) {
+    // What the interception CA vouches for; null where no site's TLS is intercepted.
+    std::shared_ptr<LeafCache> leaves() const {
+        const std::lock_guard lock(mutex_);
+        return leaves_;
+    }
+    void replace(Map sites, std::shared_ptr<LeafCache> leaves) {
         const std::lock_guard lock(mutex_);
         sites_.swap(sites);
+        leaves_.swap(leaves);
     }
 
 private:
     mutable std::mutex mutex_;
     Map sites_;
+    std::shared_ptr<LeafCache> leaves_;
 };
 
 }  // namespace mssl::proxy

@@ -21,8 +21,8 @@ void probe_when_silent(int fd) {
     (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &kSilentSeconds, sizeof kSilentSeconds);
 }
 
-Tunnel::Tunnel(AnswerPort& port, Loop& loop, Workers& workers, Authority to)
-    : port_(&port), loop_(&loop), workers_(&workers), to_(std::move(to)) {}
+Tunnel::Tunnel(AnswerPort& port, Loop& loop, Workers& workers, OwnSockets& own, Authority to)
+    : port_(&port), loop_(&loop), workers_(&workers), own_(&own), to_(std::move(to)) {}
 
 Tunnel::~Tunnel() { stop(); }
 
@@ -45,6 +45,9 @@ void Tunnel::connect(Result<std::vector<Address>> addresses) {
 void Tunnel::on_open() {
     if (state_ != State::connecting) return;
     state_ = State::open;
+    own_end_ = stream_->local();
+    own_->add(own_end_);
+    registered_ = true;
     probe_when_silent(stream_->fd());
     stream_->want_read(true);
     ResponseHead head;
@@ -123,6 +126,7 @@ void Tunnel::stop() {
     if (state_ == State::over) return;
     state_ = State::over;
     port_ = nullptr;
+    if (registered_) own_->remove(own_end_);
     if (!stream_) return;
     if (!(sent_end_ && received_end_)) stream_->abort();
     loop_->dispose(std::move(stream_));

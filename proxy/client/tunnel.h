@@ -8,13 +8,14 @@
 #include <memory>
 
 #include "proxy/client/answering.h"
+#include "proxy/client/intercept.h"
 #include "proxy/core/stream.h"
 
 namespace mssl::proxy {
 
 class Tunnel final : public Answering, private StreamHandler {
 public:
-    Tunnel(AnswerPort& port, Loop& loop, Workers& workers, Authority to);
+    Tunnel(AnswerPort& port, Loop& loop, Workers& workers, OwnSockets& own, Authority to);
     ~Tunnel() override;
 
     void begin() override;
@@ -36,7 +37,10 @@ private:
     AnswerPort* port_;
     Loop* loop_;
     Workers* workers_;
+    OwnSockets* own_;
     Authority to_;
+    Address own_end_;
+    bool registered_ = false;
     State state_ = State::looking_up;
     std::unique_ptr<Stream> stream_;
     Bytes waiting_;            // of the application, not yet taken by the socket

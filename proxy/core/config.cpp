@@ -1,5 +1,6 @@
 #include "proxy/core/config.h"
 
+#include <openssl/crypto.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -7,7 +8,9 @@
 #include <cctype>
 #include <filesystem>
 
+#include "protocol/interception_ca.h"
 #include "proxy/core/config_reader.h"
+#include "proxy/core/files.h"
 #include "proxy/core/tls.h"
 
 namespace mssl::proxy {
@@ -178,6 +181,19 @@ void check_ca(ConfigSection& s, const std::string& file) {
         s.error("ca", openssl_error(Errc::config, "ca: " + file + ": expected PEM certificates").detail);
 }
 
+// What cannot be intercepted is an error now and not a surprise to applications.
+void check_interception(ConfigSection& s, const SiteConfig& site, const std::string& directory) {
+    const std::string file = directory + "/" + InterceptionCa::kKeyFile;
+    const std::string help = "expected what 'mssl ca create' makes, or 'mssl ca renew' for other hosts, with " + site.host + " among them";
+    Result<std::string> pem = read_text_file(file, InterceptionCa::kMaxPemBytes);
+    if (!pem) return s.error("intercept-tls", "intercept-tls: " + pem.error().detail + ", " + help);
+    const Result<InterceptionCa> ca = InterceptionCa::from_pem(*pem);
+    OPENSSL_cleanse(pem->data(), pem->size());
+    if (!ca) return s.error("intercept-tls", "intercept-tls: " + file + ": " + ca.error().detail + ", " + help);
+    if (!ca->is_for(site.host)) return s.error("intercept-tls", "intercept-tls: " + file + " is not for " + site.host + ", " + help);
+    check_secret(s, "intercept-tls", file, false);
+}
+
 void read_site(ConfigSection& s, ClientConfig& client) {
     SiteConfig site;
     read_host(s, site.host, site.port);
@@ -196,6 +212,8 @@ void read_site(ConfigSection& s, ClientConfig& client) {
     site.fallback_origin = fallback == 0;
     s.path("token-file", PathKind::file, site.enrol_token_file);
     check_secret(s, "token-file", site.enrol_token_file, false);
+    s.boolean("intercept-tls", site.intercept_tls);
+    if (site.intercept_tls) check_interception(s, site, client.interception_ca);
     for (const SiteConfig& other : client.sites)
         if (other.host == site.host && other.port == site.port)
             s.error("host", "host: a second [[site]] for " + site.host + ":" + std::to_string(site.port));
@@ -251,6 +269,8 @@ void read_client(ConfigSection& s, ConfigSection& root, FirstError& errors, cons
     ClientConfig client;
     client.state = kDefaultState;
     s.path("state", PathKind::any, client.state);
+    client.interception_ca = client.state + "/interception-ca";
+    s.path("interception-ca", PathKind::any, client.interception_ca);
     s.finish();
     root.tables("intercept", "[[intercept]]", [&](ConfigSection& i) { read_intercept(i, client); });
 

@@ -64,10 +64,12 @@ struct SiteConfig {                     // [[site]], R
     std::string server_name;            // name in the server's certificate; default: host
     bool fallback_origin = true;
     std::string enrol_token_file;       // secret: 0600
+    bool intercept_tls = false;         // its https is answered here, by a certificate of this host's own CA
 };
 
 struct ClientConfig {
     std::string state;                  // S
+    std::string interception_ca;        // R: directory that `mssl ca` made
     std::vector<InterceptConfig> intercept;
     std::optional<Address> peer_listen; // S; none: connects out only
     std::uint64_t upload_limit = 0;     // R: bytes a second; 0 = none

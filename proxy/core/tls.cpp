@@ -77,6 +77,7 @@ int select_alpn(SSL*, const unsigned char** out, unsigned char* out_len, const u
     return SSL_TLSEXT_ERR_OK;
 }
 
+constexpr View kHttpAlpnView = View(kServerAlpn).subspan(7);
 constexpr View kServerAlpnView{kServerAlpn};
 constexpr View kPeerAlpnView{kPeerAlpn};
 
@@ -141,6 +142,19 @@ Result<SslCtxPtr> make_server_context(const std::string& chain_pem_file, const s
     SSL_CTX_set_client_hello_cb(ctx, on_client_hello, nullptr);
     SSL_CTX_set_alpn_select_cb(ctx, select_alpn, const_cast<View*>(&kServerAlpnView));
     SSL_CTX_set_cert_verify_callback(ctx, no_verify_depth_trap, nullptr);
+    return made;
+}
+
+Result<SslCtxPtr> make_leaf_context(EVP_PKEY* key, X509* leaf) {
+    Result<SslCtxPtr> made = make_context(TLS_server_method(), TLS1_2_VERSION);
+    if (!made) return made;
+    SSL_CTX* ctx = made->get();
+    if (SSL_CTX_use_certificate(ctx, leaf) != 1 || SSL_CTX_use_PrivateKey(ctx, key) != 1 || SSL_CTX_check_private_key(ctx) != 1)
+        return openssl_error(Errc::crypto, "certificate of an intercepted host");
+    static constexpr unsigned char kSessionContext[] = "mssl-leaf";
+    SSL_CTX_set_session_id_context(ctx, kSessionContext, sizeof kSessionContext - 1);
+    SSL_CTX_set_mode(ctx, SSL_MODE_NO_AUTO_CHAIN);
+    SSL_CTX_set_alpn_select_cb(ctx, select_alpn, const_cast<View*>(&kHttpAlpnView));
     return made;
 }
 

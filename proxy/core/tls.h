@@ -18,6 +18,9 @@ inline constexpr std::string_view kAlpnHttp = "http/1.1";
 Result<SslCtxPtr> make_server_context(const std::string& chain_pem_file, const std::string& key_pem_file);
 // Set from ClientHello: true when the connection speaks mssl/1.
 bool speaks_mssl(const SSL* ssl);
+// Of a host that is intercepted (protocol/interception_ca.h): TLS 1.2 or 1.3, ALPN http/1.1 where the application offers any.
+// key and leaf: references are taken. The CA is not sent: who trusts it has it.
+Result<SslCtxPtr> make_leaf_context(EVP_PKEY* key, X509* leaf);
 
 // Client → server, verified by the usual rules against ca_file (empty: the system's store); used for both ALPNs.
 // member: presented when the server asks; may be null.

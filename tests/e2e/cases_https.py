@@ -34,7 +34,7 @@ class PlainSite:
 
 def tls_nginx(host, root, certificate, key, extra=""):
     return Nginx(host, root, port=443, tls=(certificate, key), extra="""
-    %s
+    ssl_protocols TLSv1.2 TLSv1.3; %s
     location = /moved { return 302 https://$host/small.bin; }
     location = /away { return 302 https://elsewhere.example.org/x; }
     location = /cookie { add_header Set-Cookie "id=1; Domain=$host; Secure; HttpOnly; Path=/"; return 200 "%s"; }

@@ -15,6 +15,7 @@ EXTRA_DIST += \
 	tests/e2e/cases_intercept.py \
 	tests/e2e/cases_liars.py \
 	tests/e2e/cases_signals.py \
+	tests/e2e/cases_tls.py \
 	tests/e2e/cases_ways_in.py \
 	tests/e2e/crowd.py \
 	tests/e2e/demo \

@@ -17,6 +17,12 @@ run_fuzzer = run() { srcdir=$(srcdir) $$1; }
 endif
 EXTRA_DIST += tests/fuzz/standalone.cpp
 
+FUZZ_TESTS += tests/fuzz/fuzz_client_hello
+tests_fuzz_fuzz_client_hello_SOURCES = tests/fuzz/fuzz_client_hello.cpp $(fuzz_main)
+tests_fuzz_fuzz_client_hello_CXXFLAGS = $(test_cxxflags)
+tests_fuzz_fuzz_client_hello_LDADD = libproxy.la $(FUZZ_ENGINE)
+EXTRA_DIST += tests/fuzz/corpus/client_hello
+
 FUZZ_TESTS += tests/fuzz/fuzz_frame
 tests_fuzz_fuzz_frame_SOURCES = tests/fuzz/fuzz_frame.cpp $(fuzz_main)
 tests_fuzz_fuzz_frame_CXXFLAGS = $(test_cxxflags)

@@ -20,6 +20,7 @@ tests_unit_unit_tests_SOURCES = \
 	tests/unit/test_buffer_pool.cpp \
 	tests/unit/test_bytes.cpp \
 	tests/unit/test_catalog.cpp \
+	tests/unit/test_client_hello.cpp \
 	tests/unit/test_cold_reads.cpp \
 	tests/unit/test_config.cpp \
 	tests/unit/test_directory.cpp \
@@ -35,6 +36,7 @@ tests_unit_unit_tests_SOURCES = \
 	tests/unit/test_http_parser.cpp \
 	tests/unit/test_identity.cpp \
 	tests/unit/test_intercept.cpp \
+	tests/unit/test_interception_ca.cpp \
 	tests/unit/test_key_share.cpp \
 	tests/unit/test_leaf_hash.cpp \
 	tests/unit/test_loop.cpp \
@@ -62,6 +64,7 @@ tests_unit_unit_tests_SOURCES = \
 	tests/unit/test_stream.cpp \
 	tests/unit/test_tickets.cpp \
 	tests/unit/test_tls.cpp \
+	tests/unit/test_tls_gate.cpp \
 	tests/unit/test_transfers.cpp \
 	tests/unit/test_tree_builder.cpp \
 	tests/unit/test_upload.cpp \

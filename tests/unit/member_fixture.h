@@ -17,7 +17,7 @@ struct Identity {
 
 class EnrolledSite final : public Site {
 public:
-    explicit EnrolledSite(std::shared_ptr<const Membership> m) : membership_(std::move(m)) {}
+    explicit EnrolledSite(std::shared_ptr<const Membership> m, SiteConfig config = {}) : config_(std::move(config)), membership_(std::move(m)) {}
     const SiteConfig& config() const override { return config_; }
     void membership(Loop&, std::function<void(Result<std::shared_ptr<const Membership>>)>) override {}
     std::shared_ptr<const Membership> current() const override { return membership_; }
@@ -27,7 +27,7 @@ public:
     std::string server_name() const override { return "localhost"; }
 
 private:
-    SiteConfig config_;
+    const SiteConfig config_;
     std::shared_ptr<const Membership> membership_;
 };
 

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 
+#include "protocol/interception_ca.h"
 #include "proxy/core/config.h"
 #include "proxy/core/config_reader.h"
 #include "tests/unit/tls_fixture.h"
@@ -187,7 +188,7 @@ const Bad kBad[] = {
     {"[client]\nstate = \n", "2:9", ""},
     {"[clinet]\n", "1:2", "unknown key clinet in the top level, did you mean client?"},
     {"[client]\nstat = \"x\"\n", "2:1", "unknown key stat in [client], did you mean state?"},
-    {"[client]\nquite-different = 1\n", "2:1", "unknown key quite-different in [client], expected one of: state"},
+    {"[client]\nquite-different = 1\n", "2:1", "unknown key quite-different in [client], expected one of: interception-ca, state"},
     {"client = 1\n", "1:10", "found integer 1, expected [client] to be a table"},
     {"[client]\nstate = 1\n", "2:9", "state: found integer 1, expected a string"},
     {"[client]\nstate = \"\"\n", "2:9", "expected a string that is not empty"},
@@ -268,6 +269,33 @@ Test(config, says_where_a_file_is_wrong_what_was_found_and_what_is_expected) {
         cr_expect(detail.starts_with(where), "%s\n   gave %s\n   expected at %s", text.c_str(), detail.c_str(), bad.where);
         cr_expect(detail.find(bad.says) != std::string::npos, "%s\n   gave %s\n   expected %s", text.c_str(), detail.c_str(), bad.says);
     }
+}
+
+Test(config, a_site_is_intercepted_only_with_a_ca_that_is_for_it) {
+    const Files files;
+    const std::string text = "[client]\ninterception-ca = \"ca\"\n[[site]]\nhost = \"files.example.org\"\nintercept-tls = true\n";
+    const std::string where = files.dir.path("test.toml") + ":5:17: intercept-tls: ";
+    const auto refused = [&](const char* says) {
+        const auto config = files.load(text);
+        cr_assert(config.code() == Errc::config, "%s", says);
+        const std::string& detail = config.error().detail;
+        cr_assert(detail.starts_with(where) && detail.find(says) != std::string::npos, "%s", detail.c_str());
+    };
+    refused("mssl ca create");
+    const auto ca_for = [&](const char* host) {
+        files.dir.write("ca/ca.key", *InterceptionCa::make({host}, WallTime{1'800'000'000}, 30)->to_pem());
+    };
+    ca_for("other.example.org");
+    refused("is not for files.example.org");
+    files.dir.write("ca/ca.key", "garbage");
+    refused("no private key");
+    ca_for("files.example.org");
+    const auto config = files.load(text);
+    cr_assert(config.has_value(), "%s", config.error().detail.c_str());
+    cr_assert((*config)->client->sites[0].intercept_tls && (*config)->client->interception_ca == files.dir.path("ca"));
+    std::filesystem::permissions(files.dir.path("ca/ca.key"), std::filesystem::perms(0640));
+    const auto open = files.load(text);
+    cr_assert(open.code() == Errc::config && open.error().detail.find("expected mode 0600") != std::string::npos);
 }
 
 Test(config, says_that_a_file_is_missing) {

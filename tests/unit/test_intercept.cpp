@@ -120,6 +120,42 @@ Test(intercept, a_caught_connection_asks_for_no_tunnel) {
     cr_assert(std::holds_alternative<Refusal>(judge_caught_request(r, caught("192.0.2.1:443"))));
 }
 
+Test(intercept, a_secured_connection_is_asked_for_its_own_host) {
+    const UrlRoot site{Scheme::https, {"a.example", 443}};
+    const struct {
+        const char *method, *target, *host;
+        int status;  // 0: taken
+        const char* path;
+    } rows[] = {
+        {"GET", "/x?y", "A.example", 0, "/x?y"},
+        {"GET", "/x", "a.example:443", 0, "/x"},
+        {"GET", "/x", nullptr, 0, "/x"},
+        {"OPTIONS", "*", "a.example", 0, "*"},
+        {"GET", "https://a.example/x", "a.example", 0, "/x"},
+        {"GET", "/x", "b.example", 421, ""},
+        {"GET", "/x", "a.example:80", 421, ""},
+        {"GET", "/x", "x.a.example", 421, ""},
+        {"GET", "http://a.example/x", "a.example", 421, ""},
+        {"GET", "https://b.example/x", "b.example", 421, ""},
+        {"GET", "/x", "a b", 400, ""},
+        {"CONNECT", "a.example:443", "a.example:443", 400, ""},
+    };
+    for (const auto& row : rows) {
+        RequestHead r = request(row.method, row.target);
+        if (row.host != nullptr) r.fields.add("Host", row.host);
+        const auto judged = judge_secured_request(r, site);
+        if (const Refusal* refusal = std::get_if<Refusal>(&judged)) {
+            cr_assert_eq(refusal->status, row.status, "%s %s: %s", row.target, row.host, refusal->text.c_str());
+            continue;
+        }
+        const Wish& w = std::get<Wish>(judged);
+        cr_assert_eq(row.status, 0, "%s %s", row.target, row.host);
+        cr_assert(w.to == site);
+        cr_assert_eq(w.target, row.path);
+        if (row.host == nullptr) cr_assert_eq(w.host, "a.example");
+    }
+}
+
 Test(intercept, what_is_said_to_a_proxy_is_told_from_what_is_said_to_a_server) {
     cr_assert(is_said_to_a_proxy(request("GET", "http://a.example/")));
     cr_assert(is_said_to_a_proxy(request("CONNECT", "a.example:443")));

@@ -1,0 +1,33 @@
+#include "proxy/client/leaf_cache.h"
+
+#include <openssl/crypto.h>
+
+#include "proxy/core/files.h"
+#include "proxy/core/tls.h"
+
+namespace mssl::proxy {
+
+Result<std::shared_ptr<LeafCache>> LeafCache::open(const std::string& directory) {
+    const std::string path = directory + "/" + InterceptionCa::kKeyFile;
+    Result<std::string> pem = read_text_file(path, InterceptionCa::kMaxPemBytes);
+    if (!pem) return pem.error();
+    Result<InterceptionCa> ca = InterceptionCa::from_pem(*pem);
+    OPENSSL_cleanse(pem->data(), pem->size());
+    if (!ca) return fail(ca.code(), path + ": " + ca.error().detail);
+    return std::make_shared<LeafCache>(std::move(*ca));
+}
+
+Result<std::shared_ptr<SSL_CTX>> LeafCache::context_for(const std::string& host, WallTime now) {
+    const std::lock_guard lock(mutex_);
+    const auto known = entries_.find(host);
+    if (known != entries_.end() && now < known->second.renew_at) return known->second.context;
+    Result<InterceptionCa::Leaf> leaf = ca_.issue(host, now);
+    if (!leaf) return leaf.error();
+    Result<SslCtxPtr> context = make_leaf_context(leaf->key.get(), leaf->certificate.get());
+    if (!context) return context.error();
+    // At half its life: what an application keeps open lives on with the certificate that it saw.
+    Entry entry{std::move(*context), WallTime{now.unix_seconds + (leaf->not_after.unix_seconds - now.unix_seconds + 1) / 2}};
+    return entries_.insert_or_assign(host, std::move(entry)).first->second.context;
+}
+
+}  // namespace mssl::proxy
