@@ -1,5 +1,6 @@
 """Applications and origins that speak HTTPS: the forward mode, which stands for an https site on a port of this host."""
 import os
+import shutil
 import sys
 import zipfile
 
@@ -134,9 +135,15 @@ def tls_nginx_in_place(w, certificate_for):
     return tls_nginx(w.host, w.root, certificate, key)
 
 
+def needs(program):
+    if shutil.which(program) is None:
+        raise Skip("no %s" % program)
+
+
 @case()
 def git_clones_through_forward(lab):
     """git clones over plain HTTP from the port, and has what the https site has."""
+    needs("git")
     w = World(lab)
     source, bare = os.path.join(w.host.dir, "source"), os.path.join(w.root, "repository.git")
     git = ["git", "-c", "user.name=x", "-c", "user.email=x@example.org", "-c", "init.defaultBranch=main", "-c", "safe.directory=*"]

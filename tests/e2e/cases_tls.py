@@ -6,7 +6,7 @@ import sys
 
 from harness import DAEMON_USER, NAME, mssl, run, wait_for
 from scene import World, case, content, expect, expect_whole, fetch, get, output_of, transfer
-from cases_https import HTTPS_ONLY, OTHER, PlainSite, tls_nginx_in_place
+from cases_https import HTTPS_ONLY, OTHER, PlainSite, needs, tls_nginx_in_place
 
 URL = "https://%s/big.bin" % NAME
 SMALL = "https://%s/small.bin" % NAME
@@ -61,6 +61,20 @@ def intercepted_https_is_shared(lab):
     r = first.curl(URL, "-o", os.devnull, via_proxy=False, check=False)
     expect(r.returncode == 60, "a curl that does not trust the CA to refuse it (60)", (r.returncode, r.stdout))
     wait_for("a word on that in the log", lambda: "must trust this host's interception CA" in first.log())
+
+
+@case()
+def tproxy_is_intercepted(lab):
+    """By TPROXY too the site's TLS is intercepted, and another site's is not."""
+    w = World(lab)
+    site = PlainSite(w)
+    c = intercepting(w, redirect=False, extra='[[intercept]]\nmode = "tproxy"\nlisten = "[::]:3130"\n', capabilities="net_admin")
+    on(c, "--tproxy", "--port", "3130")
+    for family in ("-4", "-6"):
+        expect_whole(fetch(c, URL, family, "--cacert", c.ca, via_proxy=False), w.sum)
+        status, _, body = get(c, "https://%s/small.bin" % OTHER, family, "--cacert", w.issue.ca, via_proxy=False)
+        expect(status == 200 and body == content(site.small), "another site by its own certificate", status)
+    expect(transfer(c)["url"].startswith("https://"), "shared", c.transfers())
 
 
 # Says something first, and returns what it is told.
@@ -124,6 +138,7 @@ def connect_and_socks_are_intercepted(lab):
 @case()
 def gnutls_is_served(lab):
     """wget, which is built on GnuTLS, downloads through an interception and refuses it without the CA."""
+    needs("wget")
     w = World(lab)
     c = intercepting(w)
     out = output_of(c)

@@ -194,7 +194,7 @@ public:
         head.method = "GET";
         head.target = target_;
         head.fields.add("Host", authority_.host);
-        resolver_ = Resolver::start(pool_, site_, authority_, head, *this);
+        resolver_ = Resolver::start(pool_, site_, UrlRoot{Scheme::http, authority_}, head, *this);
         return {};
     }
 
