@@ -42,7 +42,11 @@ public:
 
 private:
     enum class State : std::uint8_t { greeting, hello, securing, waiting, answering, tunnel, ending, over };
-    struct DeliveryHold;
+    struct DeliveryHold final : Disposable {
+        std::unique_ptr<Delivery> delivery;
+    };
+    // Output waiting over this: the relay is asked to stop until half of it is gone.
+    static constexpr std::size_t kMaxOutput = 256 * 1024;
 
     // One request and its answer.
     struct Turn {

@@ -1,13 +1,16 @@
 libproxy_la_SOURCES += \
 	proxy/client/answering.h \
+	proxy/client/app_answer.cpp \
 	proxy/client/app_connection.cpp \
 	proxy/client/app_connection.h \
 	proxy/client/app_connections.cpp \
 	proxy/client/app_connections.h \
 	proxy/client/app_input.cpp \
 	proxy/client/app_input.h \
+	proxy/client/app_opening.cpp \
 	proxy/client/app_output.cpp \
 	proxy/client/app_output.h \
+	proxy/client/app_request.cpp \
 	proxy/client/banned.h \
 	proxy/client/breaker.cpp \
 	proxy/client/breaker.h \

@@ -1,0 +1,129 @@
+// What an application's connection says before its first request: SOCKS, a TLS ClientHello, CONNECT.
+#include "proxy/client/app_connection.h"
+
+#include <utility>
+
+#include "proxy/client/app_connections.h"
+#include "proxy/client/tunnel.h"
+#include "proxy/core/log.h"
+
+namespace mssl::proxy {
+
+// ── SOCKS ──
+
+bool AppConnection::step_greeting() {
+    Bytes reply;
+    const std::size_t used = socks_->take(in_.rest(), reply);
+    in_.skip(used);
+    if (!reply.empty()) queue(reply);
+    if (over()) return false;
+    switch (socks_->state()) {
+    case SocksHandshake::State::greeting:
+    case SocksHandshake::State::request:
+        if (used == 0 && in_.ended()) finish();
+        return used != 0 && !over();
+    case SocksHandshake::State::refused:
+        add(loop_->counters().requests_refused);
+        log::info("SOCKS refused", {{"why", socks_->why()}});
+        finish();
+        return false;
+    case SocksHandshake::State::asked: begin_asked(); return !over();
+    }
+    return false;
+}
+
+// What goes to port 80, or to a site, is HTTP and treated as if it had been redirected here. The rest is a tunnel.
+void AppConnection::begin_asked() {
+    destination_.emplace(socks_->destination());
+    if (all_->gate_.may_be_intercepted(*destination_)) {
+        socks_.reset();
+        queue(socks_reply(SocksReply::succeeded));
+        if (!over()) state_ = State::hello;
+        return;
+    }
+    if (destination_->authority.port == kHttpPort || all_->sites_->find(UrlRoot{Scheme::http, destination_->authority})) {
+        socks_.reset();
+        queue(socks_reply(SocksReply::succeeded));
+        if (!over()) state_ = State::waiting;
+        return;
+    }
+    turn_ = {};
+    turn_.to.authority = destination_->authority;
+    turn_.request.method = "CONNECT";  // as it is logged
+    turn_.request_paused = true;
+    state_ = State::answering;
+    add(loop_->counters().requests);
+    begin_tunnel(destination_->authority);
+}
+
+// ── TLS ──
+
+bool AppConnection::step_hello() {
+    using Kind = TlsGate::Judgement::Kind;
+    const std::uint16_t port = destination_->authority.port;
+    TlsGate::Judgement judged = all_->gate_.judge(in_.rest(), in_.ended() || in_.full(), port, wall_now());
+    if (judged.kind == Kind::undecided) {
+        if (!in_.empty() && !std::exchange(in_head_, true)) head_since_ = loop_->now();
+        return false;
+    }
+    in_head_ = false;
+    if (judged.kind == Kind::plain && port != default_port(Scheme::https) && way_->config.mode != InterceptConfig::Mode::http_proxy) {
+        state_ = State::waiting;
+        return true;
+    }
+    if (judged.kind != Kind::terminate) return begin_unasked_tunnel(), !over();
+    secured_ = std::move(judged.site);
+    secured_root_ = {Scheme::https, {std::move(judged.host), port}};
+    state_ = State::securing;
+    const View hello = in_.take_all();
+    stream_->start_tls(judged.context.get(), Bytes(hello.begin(), hello.end()));
+    in_.release();
+    return false;
+}
+
+// What came of it waits in in_, and goes first.
+void AppConnection::begin_unasked_tunnel() {
+    if (all_->own_->contains(stream_->peer())) {
+        log::warning("this proxy's own connection was sent back to it: the rule of the packet filter must exempt its user",
+                     {{"destination", destination_->authority.host}});
+        return abort();
+    }
+    in_head_ = false;
+    turn_ = {};
+    turn_.unasked = true;
+    turn_.to = {Scheme::https, destination_->authority};
+    turn_.request.method = "CONNECT";  // as it is logged
+    turn_.request_paused = true;
+    state_ = State::answering;
+    add(loop_->counters().requests);
+    begin_tunnel(destination_->authority);
+}
+
+void AppConnection::begin_tunnel(Authority to) {
+    answering_ = std::make_unique<Tunnel>(static_cast<AnswerPort&>(*this), *loop_, all_->runtime_.names, *all_->own_, std::move(to));
+    answering_->begin();
+}
+
+void AppConnection::fail_asked(SocksReply code) {
+    socks_.reset();
+    log_answer("refused");
+    queue(socks_reply(code));
+    finish();
+}
+
+// A tunnel that may carry TLS for an intercepted site is answered at once: what it carries says where it goes.
+void AppConnection::begin_connect(Authority to) {
+    Destination destination(to);
+    if (!all_->gate_.may_be_intercepted(destination)) return begin_tunnel(std::move(to));
+    ResponseHead head;
+    head.status = 200;
+    head.reason = "Connection established";
+    answer_head(std::move(head));
+    if (over()) return;
+    destination_ = std::move(destination);
+    turn_ = {};
+    in_.restart();
+    state_ = State::hello;
+}
+
+}  // namespace mssl::proxy
