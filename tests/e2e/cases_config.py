@@ -29,7 +29,7 @@ WRONG = (
     ("a port without address", CLIENT + "[peer]\nlisten = \"4434\"\n", "4:10", "expected an IP address and port"),
     ("a name for an address", CLIENT + "[[intercept]]\nmode = \"http-proxy\"\nlisten = \"localhost:3128\"\n", "5:10", "not an IP address"),
     ("a port beyond all", CLIENT + "[status]\nlisten = \"127.0.0.1:65536\"\n", "4:10", ""),
-    ("an unknown mode", CLIENT + "[[intercept]]\nmode = \"magic\"\nlisten = \"127.0.0.1:1\"\n", "4:8", "expected \"http-proxy\", \"redirect\", \"tproxy\" or \"socks5\""),
+    ("an unknown mode", CLIENT + "[[intercept]]\nmode = \"magic\"\nlisten = \"127.0.0.1:1\"\n", "4:8", "expected \"http-proxy\", \"redirect\", \"tproxy\", \"socks5\" or \"forward\""),
     ("a site without host", CLIENT + "[[site]]\nserver = \"192.0.2.1\"\n", "3:1", "needs the key host"),
     ("a site twice", SITE + "[[site]]\nhost = \"A.EXAMPLE:80\"\n", "6:8", "a second [[site]] for a.example:80"),
     ("a fallback of no kind", SITE + "fallback = \"maybe\"\n", "5:12", "expected \"origin\" or \"none\""),
