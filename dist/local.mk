@@ -8,6 +8,8 @@ dist_examples_DATA = \
 	dist/client.toml \
 	dist/server.toml \
 	$(end_of_list)
+# Beside the module: what to set OPENSSL_CONF to.
+dist_modules_DATA = dist/mssl.cnf
 
 EXTRA_DIST += \
 	dist/intercept.conf.in \

@@ -60,14 +60,14 @@ stage_manuals() {
 }
 
 stage_install() {
-    local root left
+    local root left modules
     root=$(mktemp -d) || return
     make -C build-check --no-print-directory -s install DESTDIR="$root" >/dev/null &&
         find "$root" -type f -printf '/%P\n' | sort &&
         "$root/usr/local/sbin/msslproxy" -V &&
         "$root/usr/local/bin/mssl" --version &&
-        OPENSSL_MODULES=$root$(pkg-config --variable=modulesdir libcrypto) \
-            openssl list -providers -provider default -provider mssl | grep -q '^  mssl$' &&
+        modules=$root$(pkg-config --variable=modulesdir libcrypto) &&
+        OPENSSL_MODULES=$modules OPENSSL_CONF=$modules/mssl.cnf openssl list -providers | grep -q '^  mssl$' &&
         grep -q /usr/local/etc/mssl/msslproxy.toml "$root/usr/local/share/man/man8/msslproxy.8" &&
         grep -q /usr/local/etc/mssl/msslproxy.toml "$root/usr/local/lib/systemd/system/msslproxy.service" &&
         make -C build-check --no-print-directory -s uninstall DESTDIR="$root" >/dev/null &&

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "protocol/interception_ca.h"
+#include "protocol/token.h"
 #include "tools/text.h"
 
 namespace mssl::tools {
@@ -23,6 +24,8 @@ struct Read {
     StatusOptions status;
     InterceptOptions intercept;
     CaOptions ca;
+    MemberOptions member;
+    std::string expires;
     std::string at;
     std::string help_for;
 };
@@ -127,6 +130,25 @@ void ca_verb(CLI::App& app, CaOptions& o) {
     show->add_flag("--json", o.json, "as JSON");
 }
 
+void member_verb(CLI::App& app, MemberOptions& o, std::string& expires) {
+    CLI::App* verb = app.add_subcommand("member", "memberships of a realm, for the OpenSSL provider");
+    verb->require_subcommand(1);
+    CLI::App* issue = verb->add_subcommand("issue", "make a member's handshake tokens");
+    issue->add_option("--state", o.state, "the server's state directory")->type_name("DIR")->required();
+    issue->add_option("-o,--output", o.output, "a new file for the tokens")->type_name("FILE")->required();
+    CLI::Option* days = issue->add_option("--days", o.days, "until the membership ends")
+        ->check(CLI::Range(1, 90))
+        ->capture_default_str();
+    issue->add_option("--expires", expires, "the time at which it ends (2026-12-23T12:00:00Z)")
+        ->type_name("TIME")
+        ->excludes(days);
+    issue->add_option("--tokens", o.tokens, "how many; each handshake takes one")
+        ->check(CLI::Range(std::uint32_t{1}, kMaxTokens))
+        ->capture_default_str();
+    issue->add_option("--serial", o.serial, "of a membership that is to get more tokens, with the same --expires")
+        ->type_name("HEX");
+}
+
 Command chosen(const CLI::App& app, Read& read) {
     if (app.got_subcommand("hash")) return read.hash;
     if (app.got_subcommand("show")) return read.show;
@@ -134,6 +156,7 @@ Command chosen(const CLI::App& app, Read& read) {
     if (app.got_subcommand("publish")) return read.publish;
     if (app.got_subcommand("intercept")) return read.intercept;
     if (app.got_subcommand("ca")) return read.ca;
+    if (app.got_subcommand("member")) return read.member;
     return read.status;
 }
 
@@ -172,6 +195,7 @@ CommandLine read_guarded(int argc, char** argv) {
     status_verb(app, read.status);
     intercept_verb(app, read.intercept);
     ca_verb(app, read.ca);
+    member_verb(app, read.member, read.expires);
     CLI::App* help = app.add_subcommand("help", "this list, or the options of a verb");
     help->add_option("verb", read.help_for);
 
@@ -199,6 +223,11 @@ CommandLine read_guarded(int argc, char** argv) {
     if (!read.at.empty()) {
         read.show.at = parse_iso_time(read.at);
         if (!read.show.at) return wrong("--at: found '" + read.at + "', expected a time such as 2026-11-23T12:00:00Z");
+    }
+    if (!read.expires.empty()) {
+        read.member.expires = parse_iso_time(read.expires);
+        if (!read.member.expires)
+            return wrong("--expires: found '" + read.expires + "', expected a time such as 2026-12-23T12:00:00Z");
     }
     return {chosen(app, read), kDone};
 }

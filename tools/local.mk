@@ -27,6 +27,7 @@ libtools_la_SOURCES = \
 	tools/json.h \
 	tools/listening.cpp \
 	tools/listening.h \
+	tools/member.cpp \
 	tools/partial.cpp \
 	tools/partial.h \
 	tools/progress.cpp \

@@ -80,7 +80,17 @@ struct CaOptions {
     bool json = false;
 };
 
-using Command = std::variant<HashOptions, ShowOptions, GetOptions, PublishOptions, StatusOptions, InterceptOptions, CaOptions>;
+struct MemberOptions {  // mssl member issue
+    std::string state;   // a server's state directory
+    std::string output;  // the file of tokens, which must not exist
+    std::int64_t days = 30;
+    std::optional<WallTime> expires;  // instead of days
+    std::uint32_t tokens = 10'000;
+    std::string serial;  // of a membership that gets more tokens; empty: a new one
+};
+
+using Command = std::variant<HashOptions, ShowOptions, GetOptions, PublishOptions, StatusOptions, InterceptOptions,
+                             CaOptions, MemberOptions>;
 
 // Each returns the exit status and has told standard error why when it is not kDone.
 int run(const HashOptions& options);
@@ -90,5 +100,6 @@ int run(const PublishOptions& options);
 int run(const StatusOptions& options);
 int run(const InterceptOptions& options);
 int run(const CaOptions& options);
+int run(const MemberOptions& options);
 
 }  // namespace mssl::tools

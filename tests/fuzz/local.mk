@@ -41,6 +41,12 @@ tests_fuzz_fuzz_http_CXXFLAGS = $(test_cxxflags)
 tests_fuzz_fuzz_http_LDADD = libproxy.la $(FUZZ_ENGINE)
 EXTRA_DIST += tests/fuzz/corpus/http
 
+FUZZ_TESTS += tests/fuzz/fuzz_key_share
+tests_fuzz_fuzz_key_share_SOURCES = tests/fuzz/fuzz_key_share.cpp $(fuzz_main)
+tests_fuzz_fuzz_key_share_CXXFLAGS = $(test_cxxflags)
+tests_fuzz_fuzz_key_share_LDADD = libmsslproto.la $(FUZZ_ENGINE)
+EXTRA_DIST += tests/fuzz/corpus/key_share
+
 FUZZ_TESTS += tests/fuzz/fuzz_objects
 tests_fuzz_fuzz_objects_SOURCES = tests/fuzz/fuzz_objects.cpp $(fuzz_main)
 tests_fuzz_fuzz_objects_CXXFLAGS = $(test_cxxflags)

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "protocol/key_share.h"
 #include "protocol/objects.h"
 #include "protocol/resolve.h"
 #include "tests/unit/frame_samples.h"
@@ -92,6 +93,25 @@ bool objects(const fs::path& root) {
                                      "; proof=" + to_base64(pattern(64)))});
 }
 
+bool key_shares(const fs::path& root) {
+    Hello hello;
+    hello.realm = filled<RealmId>(0x21);
+    Token token;
+    token.bytes.fill(0x42);
+    TokenFile file;
+    file.realm = hello.realm;
+    file.membership = {filled<MemberSerial>(0x44), {1'800'000'000}};
+    file.count = 3;
+    file.next = 1;
+    const fs::path at = root / "key_share";
+    return write(at, "client", {Bytes{0}, encode_tlvs({hello, token, false})}) &&
+           write(at, "client-unknown", {Bytes{0}, encode_tlvs({hello, {}, false}, Bytes{0x12, 0x34, 0, 1, 9})}) &&
+           write(at, "client-critical", {Bytes{0}, encode_tlvs({hello, {}, false}, Bytes{0x80, 4, 0, 0})}) &&
+           write(at, "server", {Bytes{1}, encode_tlvs({hello, {}, true})}) &&
+           write(at, "version-2", {Bytes{1, 0, 1, 0, 2, 0, 2}}) &&
+           write(at, "token-file", {Bytes{2}, encode_token_file_header(file)});
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -138,5 +158,6 @@ int main(int argc, char** argv) {
             good &= write(root / "session", "requests-" + std::to_string(role) + (reads ? "-read" : "-unread"),
                           {Bytes{choice(role, false, reads)}, asked});
     good &= objects(root);
+    good &= key_shares(root);
     return good ? 0 : 1;
 }

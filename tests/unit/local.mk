@@ -71,6 +71,7 @@ tests_unit_unit_tests_SOURCES = \
 	tests/unit/test_uploads.cpp \
 	tests/unit/test_vectors.cpp \
 	tests/unit/test_vectors_frame.cpp \
+	tests/unit/test_vectors_key_share.cpp \
 	tests/unit/test_wire.cpp \
 	tests/unit/tls_fixture.cpp \
 	tests/unit/tls_fixture.h \
@@ -90,3 +91,8 @@ SIM_TESTS += tests/unit/tsan-core
 THREAD_TESTS += tests/unit/tsan-core
 tests_unit_tsan_core_SOURCES = tests/unit/tsan_core.cpp
 tests_unit_tsan_core_LDADD = libproxy.la
+
+SIM_TESTS += tests/unit/handshakes
+THREAD_TESTS += tests/unit/handshakes
+tests_unit_handshakes_SOURCES = tests/unit/handshakes.cpp
+tests_unit_handshakes_LDADD = libmsslprovider.la libmsslproto.la

@@ -7,6 +7,7 @@ import sys
 sys.dont_write_bytecode = True
 
 import frame_vectors
+import key_share_vectors
 import merkle_vectors
 import object_vectors
 
@@ -16,6 +17,7 @@ FILES = {
     "ticket": object_vectors.tickets,
     "manifest": object_vectors.manifests,
     "frames": frame_vectors.frames,
+    "key_share": key_share_vectors.key_share,
     "resolved": frame_vectors.resolved,
 }
 
