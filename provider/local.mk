@@ -37,6 +37,3 @@ mssl_la_LDFLAGS = $(AM_LDFLAGS) -module -avoid-version -shared -no-undefined -Wl
 	-Wl,--version-script=$(srcdir)/provider/mssl.map
 EXTRA_mssl_la_DEPENDENCIES = $(srcdir)/provider/mssl.map
 EXTRA_DIST += provider/mssl.map
-
-install-exec-hook:
-	rm -f "$(DESTDIR)$(modulesdir)/mssl.la"
