@@ -563,6 +563,7 @@ struct Stream::Impl final : Disposable {
     bool* gone = nullptr;
     MonoTime last_move;
     std::uint64_t in = 0, bytes_out = 0;
+    std::size_t read_low = 1;
     std::size_t unfinished = 0;  // length of the record that OpenSSL has half written
     State state = State::connecting;
     Out out = Out::open;
@@ -649,6 +650,13 @@ void Stream::finish() { impl_->finish(); }
 void Stream::abort() { impl_->abort(); }
 
 void Stream::set_handler(StreamHandler& handler) { impl_->handler = &handler; }
+
+bool Stream::set_read_low(std::size_t bytes) {
+    if (is_tls() || !impl_->fd || impl_->read_low == bytes) return false;
+    impl_->read_low = bytes;
+    set_option(impl_->fd.get(), SOL_SOCKET, SO_RCVLOWAT, static_cast<int>(bytes));
+    return true;
+}
 
 void Stream::cork(bool on) {
     if (impl_->fd) set_option(impl_->fd.get(), IPPROTO_TCP, TCP_CORK, on ? 1 : 0);

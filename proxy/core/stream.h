@@ -63,6 +63,9 @@ public:
     Result<std::size_t> write(View from);
     void want_read(bool on);   // level: on_readable comes while data is there (also data that TLS already decrypted)
     void want_write(bool on);
+    // on_readable comes when so many bytes are there, or the end, and not before (socket(7), SO_RCVLOWAT). 1 as in the beginning. True:
+    // that changes something. Without effect on TLS, which reads records.
+    bool set_read_low(std::size_t bytes);
     // While on, the kernel sends whole segments only: for a run of writes that follow one another at once. Off sends the rest.
     void cork(bool on);
     // No more writes: close_notify and FIN after what was written; reading may go on until the peer ends. While a write that

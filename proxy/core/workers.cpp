@@ -36,10 +36,11 @@ void Workers::submit(std::function<void()> job) {
         const std::lock_guard lock(mutex_);
         if (!ended_) {
             jobs_.push_back(std::move(job));
-            ready_.notify_one();
-            return;
+            job = nullptr;
         }
     }
+    // Not under the lock, which is what the thread that wakes wants first.
+    if (job == nullptr) return ready_.notify_one();
     job();
 }
 

@@ -14,6 +14,8 @@ namespace {
 // A TLS record's worth, and of a socket what keeps the calls few.
 constexpr std::size_t kReadBytes = 64 * 1024;
 constexpr std::size_t kWriteBytes = 16 * 1024;
+// A socket that waits for more than this would keep the server from sending on.
+constexpr std::size_t kLowWater = 128 * 1024;
 // Output waiting over this: write_body says stop.
 constexpr std::size_t kBacklogBytes = 64 * 1024;
 // Reads in one callback, so that one fast server does not starve the loop's other connections.
@@ -56,7 +58,8 @@ struct HttpClient::Impl final : ConnectionOwner, std::enable_shared_from_this<Ht
 
     HttpParser parser{HttpParser::Kind::response};
     std::vector<std::uint8_t> in;
-    std::size_t in_begin = 0, in_end = 0;
+    View unread;                  // of what was read: in `in`, or in the handler's room
+    std::uint64_t content_left = 0;  // of content that a length frames
     bool received = false;
     bool interim = false;
     bool paused = false;
@@ -146,7 +149,13 @@ struct HttpClient::Impl final : ConnectionOwner, std::enable_shared_from_this<Ht
         if (state != State::exchanging || paused) return;
         const bool uploading = !body_ended && backlog() == 0;  // the owner's turn, not the server's
         const Duration limit = received || backlog() != 0 ? timeouts.between : timeouts.first_byte;
-        const Duration passed = pool.loop.now() - progress;
+        Duration passed = pool.loop.now() - progress;
+        if (passed >= limit && connection->stream().set_read_low(1)) {
+            // What trickles in, too little to be told of, is progress.
+            pump();
+            if (state != State::exchanging || paused) return;
+            passed = pool.loop.now() - progress;
+        }
         if (uploading || passed < limit) {
             timer.start(uploading ? limit : limit - passed);
             return;
@@ -255,7 +264,7 @@ struct HttpClient::Impl final : ConnectionOwner, std::enable_shared_from_this<Ht
         if (on) return;
         progress = pool.loop.now();
         timer.start(timeouts.between);
-        if (in_begin == in_end && !event_waits) return;
+        if (unread.empty() && !event_waits) return;
         pool.loop.post([weak = weak_from_this()] {
             if (const auto self = weak.lock()) self->pump();
         });
@@ -264,20 +273,24 @@ struct HttpClient::Impl final : ConnectionOwner, std::enable_shared_from_this<Ht
     void pump() {
         for (int reads = 0; !paused && !read_ended;) {
             if (state != State::exchanging && state != State::tunnel) return;
-            if (in_begin != in_end || event_waits) {
+            if (!unread.empty() || event_waits) {
                 take_input();
                 continue;
             }
             // Only with nothing left to hand on: on_readable comes again for what the socket holds, not for what we do.
             if (reads++ == kReadsAtOnce) return;
-            if (in.empty()) in.resize(kReadBytes);
-            const Result<std::size_t> n = connection->stream().read(in);
+            MutableView room;
+            if (state == State::exchanging && content_left != 0) room = handler->body_room();
+            room = room.first(static_cast<std::size_t>(std::min<std::uint64_t>(room.size(), content_left)));
+            if (room.empty() && in.empty()) in.resize(kReadBytes);
+            const MutableView into = room.empty() ? MutableView(in) : room;
+            const Result<std::size_t> n = connection->stream().read(into);
             if (n) {
-                in_begin = 0;
-                in_end = *n;
+                unread = into.first(*n);
                 received = true;
                 progress = pool.loop.now();
             } else if (n.code() == Errc::again) {
+                (void)connection->stream().set_read_low(std::clamp<std::size_t>(room.size(), 1, kLowWater));
                 return;
             } else if (n.code() == Errc::closed) {
                 return input_ended();
@@ -290,10 +303,8 @@ struct HttpClient::Impl final : ConnectionOwner, std::enable_shared_from_this<Ht
     void take_input() {
         if (state == State::tunnel) {
             event_waits = false;
-            if (in_begin == in_end) return;
-            const View piece = View(in).subspan(in_begin, in_end - in_begin);
-            in_begin = in_end;
-            handler->on_body(piece);
+            if (unread.empty()) return;
+            handler->on_body(std::exchange(unread, {}));
             return;
         }
         // Until the parser wants more, the exchange is over, or the owner wants no more.
@@ -301,8 +312,8 @@ struct HttpClient::Impl final : ConnectionOwner, std::enable_shared_from_this<Ht
             event_waits = paused;
             if (paused) return;
             std::size_t used = 0;
-            const Result<HttpEvent> event = parser.feed(View(in).subspan(in_begin, in_end - in_begin), used);
-            in_begin += used;
+            const Result<HttpEvent> event = parser.feed(unread, used);
+            unread = unread.subspan(used);
             if (!event) return fail(event.error());
             if (!on_event(*event)) return;
         }
@@ -319,10 +330,14 @@ struct HttpClient::Impl final : ConnectionOwner, std::enable_shared_from_this<Ht
                 fail(mssl::fail(Errc::malformed, "101 without being asked"));
                 return false;
             }
+            content_left = response.body == BodyKind::length ? response.length : 0;
             handler->on_response_head(response);
             return true;
         }
-        case HttpEvent::body: handler->on_body(parser.body()); return true;
+        case HttpEvent::body:
+            content_left -= std::min<std::uint64_t>(content_left, parser.body().size());
+            handler->on_body(parser.body());
+            return true;
         case HttpEvent::complete:
             if (interim) return true;
             complete();
@@ -356,11 +371,12 @@ struct HttpClient::Impl final : ConnectionOwner, std::enable_shared_from_this<Ht
     void complete() {
         const ResponseHead& response = parser.response();
         const bool reusable = response.keep_alive && head.keep_alive && body_ended && backlog() == 0 && !write_broken &&
-                              in_begin == in_end && !read_ended && connection->stream().is_open();
+                              unread.empty() && !read_ended && connection->stream().is_open();
         HttpClientHandler* const h = handler;
         if (reusable) {
             state = State::over;
             timer.stop();
+            (void)connection->stream().set_read_low(1);
             pool.give_back(std::move(connection));
         } else {
             stop();

@@ -48,6 +48,10 @@ public:
     virtual void on_response_head(ResponseHead head) = 0;
     // A piece of content (never empty), valid during the call. After on_upgraded: bytes of the tunnel.
     virtual void on_body(View piece) = 0;
+    // Where content that a length frames is to be read to, straight from the socket: the piece that on_body brings next then is its
+    // beginning. It stays until then. The socket wakes its loop for as much as fits only, or for 128 KiB: in such a place a part is of
+    // no use before the rest. Empty: a buffer of the client's.
+    virtual MutableView body_room() { return {}; }
     // The answer is over; of a tunnel: the other side ended its direction.
     virtual void on_complete() = 0;
     // timed_out, unreachable, bad_certificate, reset, truncated (ended before its framing said so), malformed, too_large, …

@@ -23,6 +23,11 @@ ColdRead::ColdRead(Runtime& runtime, Loop& loop, std::shared_ptr<HostedObject> o
 
 bool ColdRead::over() const { return broken_ || object_->state() == HostedObject::State::withdrawn; }
 
+MutableView ColdRead::room() {
+    if (over() || !stash_.empty() || block_ >= geometry_.block_count() || !ensure_buffer()) return {};
+    return {buffer_.get() + filled_, geometry_.block_length(BlockIndex{static_cast<std::uint32_t>(block_)}) - filled_};
+}
+
 void ColdRead::feed(View piece) {
     if (over()) return;
     take(piece);
@@ -39,7 +44,7 @@ void ColdRead::take(View piece) {
         if (over()) return;
         const std::uint32_t length = geometry_.block_length(BlockIndex{static_cast<std::uint32_t>(block_)});
         const std::size_t n = std::min<std::size_t>(piece.size(), length - filled_);
-        std::memcpy(buffer_.get() + filled_, piece.data(), n);
+        if (piece.data() != buffer_.get() + filled_) std::memcpy(buffer_.get() + filled_, piece.data(), n);
         filled_ += static_cast<std::uint32_t>(n);
         fed_ += n;
         piece = piece.subspan(n);

@@ -3,7 +3,7 @@
 //   body pieces ─▶ block buffers ─▶ hash_block in workers, several at once ─▶ in order again ─▶ HostedObject::append
 //    (exchange's loop)                                                        (the object's owner loop)
 //
-// Never throttled by readers: only by the buffers, the hashing and the spool (HostedObject::when_room).
+// Throttled by the buffers, the hashing and the spool, and by no reader that is slow (HostedObject::when_room).
 //
 // Thread rules: the exchange's loop. It lives on by itself until what was fed is appended.
 #pragma once
@@ -25,7 +25,9 @@ public:
     // pause: stop or go on reading the origin; called in loop, only on a change, until finish(), fail() or detach().
     static std::shared_ptr<ColdRead> create(Runtime& runtime, Loop& loop, std::shared_ptr<HostedObject> object,
                                             std::function<void(bool)> pause);
-    // All of it is taken (copied once, into a block buffer, as far as there are buffers).
+    // Where the block that is being filled goes on: what is read to there and fed next is not copied. Empty: there is no buffer for it.
+    MutableView room();
+    // All of it is taken (else copied once, into a block buffer, as far as there are buffers).
     void feed(View piece);
     // The origin's body is over: fewer bytes than the object's length withdraw it.
     void finish();

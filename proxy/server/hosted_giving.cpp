@@ -247,6 +247,7 @@ void Hosted::send(const TakerPtr& t, std::uint64_t read, const BlockFrame& frame
     t->failed_tries = 0;
     unreadable_until_.reset();
     bytes_given_ += frame.length;
+    if (pace_) pace_->given_to(geometry_.block_offset(frame.block) + frame.length);
     t->out->send_block(frame, std::move(*data), [weak = weak_from_this(), t, length = frame.length, since = loop_.now()] {
         if (const auto self = weak.lock()) self->on_sent(t, length, since);
     });

@@ -16,6 +16,7 @@
 #include "proxy/server/block_source.h"
 #include "proxy/server/hosting.h"
 #include "proxy/server/neighbours.h"
+#include "proxy/server/read_pace.h"
 
 namespace mssl::proxy {
 
@@ -60,7 +61,7 @@ public:
     void leave_out(TakerId taker, const MemberId& member) override;
 
     void append(BlockIndex block, BlockData data, std::uint32_t length, const Hash& node) override;
-    void when_room(std::function<void()> go) override { source_->when_room(std::move(go)); }
+    void when_room(std::function<void()> go) override;
     void withdraw(const Error& why) override;
 
 private:
@@ -126,6 +127,7 @@ private:
     std::uint64_t shown_blocks_ = 0;               // that the newest head covers
     MonoTime head_at_{};
     std::unique_ptr<Timer> head_timer_;
+    std::unique_ptr<ReadPace> pace_;               // null before the loop has begun with it: no read waits yet
     bool finishing_ = false;
     std::optional<MonoTime> unreadable_until_;
     std::unique_ptr<Timer> unwanted_timer_;        // runs while it is being read for nobody

@@ -47,6 +47,7 @@ void Hosted::begin_new() {
         const auto self = weak.lock();
         if (!self) return;
         self->head_timer_ = std::make_unique<Timer>(self->loop_, [raw = self.get()] { raw->grow(); });
+        self->pace_ = std::make_unique<ReadPace>(self->loop_);
         self->peers_timer_ = std::make_unique<Timer>(self->loop_, [raw = self.get()] { raw->tell_peers(); });
         self->unwanted_timer_ = std::make_unique<Timer>(self->loop_, [raw = self.get()] {
             const auto hold = raw->shared_from_this();
@@ -156,6 +157,7 @@ void Hosted::withdraw(const Error& why) {
     const auto self = shared_from_this();
     state_.store(State::withdrawn, std::memory_order_release);
     if (head_timer_) head_timer_->stop();
+    if (pace_) pace_->end();
     if (peers_timer_) peers_timer_->stop();
     if (unwanted_timer_) unwanted_timer_->stop();
     add(loop_.counters().manifests_withdrawn);
@@ -184,6 +186,7 @@ void Hosted::append(BlockIndex block, BlockData data, std::uint32_t length, cons
     tree_.append(node);
     hashed_.fetch_add(length, std::memory_order_relaxed);
     source_->keep(block, std::move(data), length, node);
+    if (pace_) pace_->read_to(hashed_bytes());
 
     if (tree_.block_count() == geometry_.block_count()) return finish();
     const std::uint64_t unsigned_bytes = (tree_.block_count() - shown_blocks_) * geometry_.block_bytes();
@@ -192,6 +195,15 @@ void Hosted::append(BlockIndex block, BlockData data, std::uint32_t length, cons
         grow();
     else if (head_timer_ && !head_timer_->running())
         head_timer_->start(kHeadEvery - since);
+}
+
+void Hosted::when_room(std::function<void()> go) {
+    source_->when_room([self = shared_from_this(), go = std::move(go)] {
+        if (self->pace_)
+            self->pace_->when_near(go);
+        else
+            go();
+    });
 }
 
 // In the loop: an Ed25519 signature is some 30 µs, ten times a second an object.
@@ -219,6 +231,7 @@ void Hosted::finish() {
     if (std::exchange(finishing_, true)) return;
     look_whether_wanted();
     if (head_timer_) head_timer_->stop();
+    if (pace_) pace_->end();
     if (geometry_.block_count() > 1) grow();  // nobody waits for the disk but the last block
     if (state() == State::withdrawn) return;
     Result<SignedHead> signed_head = sign(geometry_.block_count(), true);

@@ -85,8 +85,9 @@ public:
     // In order; node is the block's hash, data the verified bytes. Signs heads at once for the first, then every 100 ms or 16 MiB.
     // A block out of order, or of another length than the manifest's, withdraws the object.
     virtual void append(BlockIndex block, BlockData data, std::uint32_t length, const Hash& node) = 0;
-    // Runs `go` once the spool has less than kMaxSpoolBacklog to write: at once, or later in the owner loop. The cold read asks
-    // before it reads on, or an origin faster than the disk would fill the memory. Runs too when the object is withdrawn.
+    // Runs `go` once the spool has less than kMaxSpoolBacklog to write, and a fast reader is near (ReadPace): at once, or later in the
+    // owner loop. The cold read asks before it reads on, or an origin faster than the disk would fill the memory. Runs too when the
+    // object is withdrawn.
     virtual void when_room(std::function<void()> go) = 0;
     virtual void withdraw(const Error& why) = 0;
 };

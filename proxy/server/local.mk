@@ -38,6 +38,8 @@ libproxy_la_SOURCES += \
 	proxy/server/publisher.cpp \
 	proxy/server/publisher.h \
 	proxy/server/range_reader.h \
+	proxy/server/read_pace.cpp \
+	proxy/server/read_pace.h \
 	proxy/server/realm.cpp \
 	proxy/server/realm.h \
 	proxy/server/resolve_ask.cpp \

@@ -43,16 +43,19 @@ private:
         Status s = check_range_answer(manifest_->body, head, first_byte_, last_byte_);
         if (!s) end(std::move(s).error());
     }
+    MutableView body_room() override {
+        const std::uint64_t at = first_byte_ + got_;
+        if (!exchange_ || at > last_byte_) return {};
+        return place_of(at);
+    }
     void on_body(View piece) override {
         add(loop_->counters().bytes_from_origin, piece.size());
-        const Geometry g = manifest_->body.geometry();
         while (!piece.empty()) {
             const std::uint64_t at = first_byte_ + got_;
             if (at > last_byte_) return end(fail(Errc::withdrawn, "more bytes than the range"));
-            const BlockIndex block = g.block_at(at);
-            const auto offset = static_cast<std::size_t>(at - g.block_offset(block));
-            const std::size_t n = std::min<std::size_t>(piece.size(), g.block_length(block) - offset);
-            std::memcpy(blocks_[block.v - first_.v].get() + offset, piece.data(), n);
+            const MutableView place = place_of(at);
+            const std::size_t n = std::min(piece.size(), place.size());
+            if (piece.data() != place.data()) std::memcpy(place.data(), piece.data(), n);
             got_ += n;
             piece = piece.subspan(n);
         }
@@ -64,6 +67,13 @@ private:
     }
     void on_error(const Error& error) override { end(error); }
 
+    // In its block, from this byte of the object on.
+    MutableView place_of(std::uint64_t at) const {
+        const Geometry g = manifest_->body.geometry();
+        const BlockIndex block = g.block_at(at);
+        const auto offset = static_cast<std::size_t>(at - g.block_offset(block));
+        return {blocks_[block.v - first_.v].get() + offset, g.block_length(block) - offset};
+    }
     void end(Result<std::vector<BlockData>> result) {
         exchange_.reset();
         // The end of the job, and of this: release() waits for the current callback.

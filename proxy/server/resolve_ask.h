@@ -87,6 +87,7 @@ private:
     ResolveAsk(Loop& loop, Question question, ResolveLeader* leader);
     void begin();
     void on_response_head(ResponseHead head) override;
+    MutableView body_room() override { return state_ == State::feeding ? cold_->room() : MutableView(); }
     void on_body(View piece) override;
     void on_complete() override;
     void on_error(const Error& error) override;

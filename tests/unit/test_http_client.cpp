@@ -61,15 +61,22 @@ struct Heard final : HttpClientHandler {
     std::string events, body;
     std::promise<void> over;
     bool ended = false;
-    std::function<void()> upgraded, first_body, writable;
+    std::function<void()> head, upgraded, first_body, writable;
+    std::vector<std::uint8_t> room;  // offered again and again
+    std::size_t straight = 0;        // bytes that were read to it
 
     void note(std::string_view what) { events.append(events.empty() ? "" : " ").append(what); }
     void end(std::string_view what) {
         note(what);
         if (!std::exchange(ended, true)) over.set_value();
     }
-    void on_response_head(ResponseHead h) override { note(std::to_string(h.status)); }
+    void on_response_head(ResponseHead h) override {
+        note(std::to_string(h.status));
+        if (head) head();
+    }
+    MutableView body_room() override { return room; }
     void on_body(View piece) override {
+        if (piece.data() == room.data()) straight += piece.size();
         body.append(reinterpret_cast<const char*>(piece.data()), piece.size());
         if (first_body) std::exchange(first_body, nullptr)();
     }
@@ -190,6 +197,48 @@ Test(http_client, a_post_is_never_repeated) {
     House h;
     cr_assert_eq(h.start(at(s), request())->wait(), "200 .");
     cr_assert_eq(h.start(at(s), request("POST"))->wait(), "reset");
+}
+
+Test(http_client, content_of_a_known_length_is_read_to_where_its_reader_wants_it) {
+    std::string content(300000, 'x');
+    for (std::size_t i = 0; i < content.size(); i += 7) content[i] = static_cast<char>('a' + i % 23);
+    for (const std::size_t room : {std::size_t{1} << 10, std::size_t{65536}, std::size_t{262144}, content.size(), content.size() + 1}) {
+        std::promise<void> head_is_read;
+        Server s([&](int c, unsigned) {
+            Server::head(c);
+            Server::say(c, "HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n");
+            head_is_read.get_future().wait();
+            // With bytes that belong to no answer: they are not read to the room, and the connection is of no more use.
+            Server::say(c, content + "HTTP/1.1 408 Late\r\n\r\n");
+        });
+        House h;
+        auto e = h.start(at(s), request(), {}, [&](House::Exchange& x) {
+            x.heard.room.resize(room);
+            x.heard.head = [&] { head_is_read.set_value(); };
+        });
+        cr_assert_eq(e->wait(), "200 .", "room %zu", room);
+        cr_assert(e->heard.body == content, "room %zu", room);
+        cr_assert_eq(e->heard.straight, content.size(), "room %zu", room);
+        cr_assert_eq(h.idle(), 0u);
+    }
+}
+
+Test(http_client, what_trickles_in_is_progress_though_more_is_waited_for) {
+    constexpr int kPieces = 8;
+    Server s([](int c, unsigned) {
+        Server::head(c);
+        Server::say(c, "HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n");
+        for (int i = 0; i < kPieces; ++i) {
+            std::this_thread::sleep_for(std::chrono::milliseconds(300));  // the pace of this server, well within the time it has
+            Server::say(c, "x");
+        }
+    });
+    House h;
+    HttpTimeouts timeouts;
+    timeouts.first_byte = timeouts.between = std::chrono::seconds(2);
+    auto e = h.start(at(s), request(), timeouts, [&](House::Exchange& x) { x.heard.room.resize(65536); });
+    cr_assert_eq(e->wait(), "200 .");
+    cr_assert_eq(e->heard.body, std::string(kPieces, 'x'));
 }
 
 Test(http_client, an_answer_cut_short_is_an_error) {
