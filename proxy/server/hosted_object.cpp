@@ -47,7 +47,10 @@ void Hosted::begin_new() {
         const auto self = weak.lock();
         if (!self) return;
         self->head_timer_ = std::make_unique<Timer>(self->loop_, [raw = self.get()] { raw->grow(); });
-        self->pace_ = std::make_unique<ReadPace>(self->loop_);
+        self->pace_ = std::make_unique<ReadPace>(self->loop_, [raw = self.get()] {
+            const std::uint64_t unshown = raw->tree_.block_count() - raw->shown_blocks_;
+            if (unshown * raw->geometry_.block_bytes() >= ReadPace::kLead / 2) raw->grow();
+        });
         self->peers_timer_ = std::make_unique<Timer>(self->loop_, [raw = self.get()] { raw->tell_peers(); });
         self->unwanted_timer_ = std::make_unique<Timer>(self->loop_, [raw = self.get()] {
             const auto hold = raw->shared_from_this();

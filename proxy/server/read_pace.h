@@ -6,7 +6,7 @@
 //        ┌───────────┐  held back for kLook, in which less than kFast was given  ┌──────┐
 //   ────▶│ following │──────────────────────────────────────────────────────────▶│ free │
 //        └───────────┘◀──────────────────────────────────────────────────────────└──────┘
-//              the first block is given; or one that is no further behind than kLead
+//              the first block is given, or kFast within kLook
 //
 // Thread rules: one loop.
 #pragma once
@@ -20,13 +20,14 @@ namespace mssl::proxy {
 
 class ReadPace {
 public:
-    // Less than BlockCache keeps, more than a growing head waits for (16 MiB): a reader always has something that it may ask for.
-    static constexpr std::uint64_t kLead = 24 << 20;
-    static constexpr Duration kLook = std::chrono::milliseconds(100);
-    // In kLook: half a Gbit/s. Below that hashing a second time is a small part of a processor.
-    static constexpr std::uint64_t kFast = (64 << 20) / 10;
+    // What was read and not given, and as much that was given since, is less than BlockCache keeps.
+    static constexpr std::uint64_t kLead = 8 << 20;
+    static constexpr Duration kLook = std::chrono::milliseconds(300);
+    // Half a Gbit/s. Below that hashing a second time is a small part of a processor.
+    static constexpr std::uint64_t kFast = (std::uint64_t{64} << 20) * 3 / 10;
 
-    explicit ReadPace(Loop& loop) : timer_(loop, [this] { look(); }) {}
+    // wanting: called when the read is held back, in case that the reader lacks only a head for what was read.
+    ReadPace(Loop& loop, std::function<void()> wanting) : loop_(loop), wanting_(std::move(wanting)), timer_(loop, [this] { look(); }) {}
 
     // Bytes from the object's beginning that were read; that are before the end of the furthest block that anybody was given.
     void read_to(std::uint64_t bytes) { read_ = bytes; }
@@ -42,10 +43,13 @@ private:
     void look();
     void release();
 
+    Loop& loop_;
+    std::function<void()> wanting_;
     Timer timer_;
     State state_ = State::following;
     std::uint64_t read_ = 0, given_ = 0;
-    std::uint64_t given_at_look_ = 0;
+    std::uint64_t given_at_look_ = 0;  // following: when the timer was started; free: at free_since_
+    MonoTime free_since_{};
     std::vector<std::function<void()>> held_;
 };
 

@@ -13,8 +13,8 @@ namespace {
 struct Paced {
     Engine engine;
     Loop& loop = engine.loops.at(0);
-    std::unique_ptr<ReadPace> pace = engine.run(loop, [this] { return std::make_unique<ReadPace>(loop); });
-    unsigned went = 0;
+    std::unique_ptr<ReadPace> pace = engine.run(loop, [this] { return std::make_unique<ReadPace>(loop, [this] { ++wanting; }); });
+    unsigned went = 0, wanting = 0;
 
     ~Paced() {
         engine.run(loop, [this] { pace.reset(); });
@@ -59,6 +59,7 @@ Test(read_pace, keeps_within_its_lead_of_a_reader) {
             p.ask();
             cr_assert_eq(p.went - before, held ? 0 : 1, "%lu", read);
         }
+        cr_assert_eq(p.wanting, 1);
         // A reader behind the first changes nothing; the first, by going on, does.
         p.pace->given_to(1);
         cr_assert_eq(p.went, 2);
@@ -80,12 +81,27 @@ Test(read_pace, waits_for_a_slow_reader_once) {
         p.pace->given_to(ReadPace::kLead - 1);  // still too far behind
         p.ask();
         cr_assert_eq(p.went, 2);
-        // It caught up: it is followed again.
+        // It is fast now: it is followed again.
         p.pace->given_to(ReadPace::kLead);
-        p.pace->read_to(3 * ReadPace::kLead);
+        p.pace->given_to(ReadPace::kLead + ReadPace::kFast);
+        p.pace->read_to(2 * ReadPace::kLead + ReadPace::kFast + 1);
         p.ask();
         cr_assert_eq(p.went, 2);
     });
+}
+
+Test(read_pace, is_not_kept_back_by_small_steps) {
+    Paced p;
+    std::uint64_t given = 0;
+    cr_assert(p.engine.eventually(p.loop, [&] {
+        p.pace->given_to(++given);
+        p.pace->read_to(given + ReadPace::kLead);
+        p.ask();
+        p.pace->read_to(given + 2 * ReadPace::kLead);
+        const unsigned before = p.went;
+        p.ask();
+        return p.went == before + 1;
+    }));
 }
 
 Test(read_pace, holds_nothing_back_from_its_end_on) {
