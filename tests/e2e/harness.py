@@ -65,13 +65,19 @@ def wait_for(what, condition, timeout=TIMEOUT):
         time.sleep(0.02)
 
 
+given_ports = set()
+
+
 def free_port():
-    """A TCP port that nobody listens on now. Not one that the system gave: those it gives to outgoing connections too, such as
-    another test's, before the program that is to listen has begun."""
+    """A TCP port that nobody listens on now, and that was not given before: its program may not have begun yet. Not one that the
+    system gave: those it gives to outgoing connections too, such as another test's."""
     while True:
         port = random.randrange(10000, 32768)  # ip(7): from 32768 on they are given out
+        if port in given_ports:
+            continue
         with socket.socket() as s, contextlib.suppress(OSError):
             s.bind(("127.0.0.1", port))
+            given_ports.add(port)
             return port
 
 
