@@ -71,7 +71,8 @@ bool AppConnection::step_hello() {
         state_ = State::waiting;
         return true;
     }
-    if (judged.kind != Kind::terminate) return begin_unasked_tunnel(), !over();
+    // This proxy's own connection would be answered by it, and be relayed by another, and so on: it ends there.
+    if (judged.kind != Kind::terminate || all_->own_->contains(stream_->peer())) return begin_unasked_tunnel(), !over();
     secured_ = std::move(judged.site);
     secured_root_ = {Scheme::https, {std::move(judged.host), port}};
     state_ = State::securing;

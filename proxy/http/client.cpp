@@ -260,6 +260,7 @@ struct HttpClient::Impl final : ConnectionOwner, std::enable_shared_from_this<Ht
         if (paused == on) return;
         paused = on;
         if (!connection || (state != State::exchanging && state != State::tunnel)) return;
+        if (!on) (void)connection->stream().set_read_low(1);
         if (!read_ended) connection->stream().want_read(!on);
         if (on) return;
         progress = pool.loop.now();
@@ -278,7 +279,11 @@ struct HttpClient::Impl final : ConnectionOwner, std::enable_shared_from_this<Ht
                 continue;
             }
             // Only with nothing left to hand on: on_readable comes again for what the socket holds, not for what we do.
-            if (reads++ == kReadsAtOnce) return;
+            if (reads++ == kReadsAtOnce) {
+                // Whatever is left in the socket wakes the loop, be it the end.
+                (void)connection->stream().set_read_low(1);
+                return;
+            }
             MutableView room;
             if (state == State::exchanging && content_left != 0) room = handler->body_room();
             room = room.first(static_cast<std::size_t>(std::min<std::uint64_t>(room.size(), content_left)));

@@ -223,6 +223,29 @@ Test(http_client, content_of_a_known_length_is_read_to_where_its_reader_wants_it
     }
 }
 
+// A connection that is kept shows no end: the last bytes must be told of by themselves, wherever a run of reads was left.
+Test(http_client, the_tail_of_content_comes_whatever_was_waited_for) {
+    constexpr std::size_t kRoom = 1024;
+    for (const std::size_t size : {kRoom + 1, 15 * kRoom + 500, 16 * kRoom + 500, 17 * kRoom + 500, 32 * kRoom + 1, 33 * kRoom + 500}) {
+        std::promise<void> head_is_read;
+        Server s([&](int c, unsigned) {
+            Server::head(c);
+            Server::say(c, "HTTP/1.1 200 OK\r\nContent-Length: " + std::to_string(size) + "\r\n\r\n");
+            head_is_read.get_future().wait();
+            Server::say(c, std::string(size, 'x'));
+            Server::wait_for_end(c);
+        });
+        House h;
+        auto e = h.start(at(s), request(), {}, [&](House::Exchange& x) {
+            x.heard.room.resize(kRoom);
+            x.heard.head = [&] { head_is_read.set_value(); };
+        });
+        cr_assert_eq(e->wait(), "200 .", "%zu bytes", size);
+        cr_assert_eq(e->heard.body.size(), size);
+        h.io.run([&] { h.pool->close_idle(); });
+    }
+}
+
 Test(http_client, what_trickles_in_is_progress_though_more_is_waited_for) {
     constexpr int kPieces = 8;
     Server s([](int c, unsigned) {
