@@ -81,6 +81,8 @@ Result<Settings> read_settings(const OSSL_CORE_HANDLE* core, const OSSL_DISPATCH
         out.require = *read;
     }
     if (out.require && !out.auth_key) return fail(Errc::config, "require: needs auth-key-file");
+    // By its name mistyped, or forgotten, it would let everybody in.
+    if (out.auth_key && require == nullptr) return fail(Errc::config, "auth-key-file: needs require, yes or no");
     if (token_file != nullptr) out.token_file = token_file;
     return out;
 }

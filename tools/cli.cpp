@@ -226,7 +226,7 @@ CommandLine read_guarded(int argc, char** argv) {
     }
     if (!read.expires.empty()) {
         read.member.expires = parse_iso_time(read.expires);
-        if (!read.member.expires)
+        if (!read.member.expires || read.member.expires->unix_seconds < 0)
             return wrong("--expires: found '" + read.expires + "', expected a time such as 2026-12-23T12:00:00Z");
     }
     return {chosen(app, read), kDone};

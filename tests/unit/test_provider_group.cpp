@@ -1,8 +1,10 @@
 // mssl_x25519 as libssl drives it, without libssl: both sides' keys by EVP, each in a library context of its own.
 #include <criterion/criterion.h>
+#include <fcntl.h>
 #include <openssl/core_names.h>
 #include <openssl/params.h>
 #include <sys/stat.h>
+#include <sys/file.h>
 #include <sys/wait.h>
 
 #include <fstream>
@@ -336,7 +338,7 @@ Test(provider_group, who_is_no_member_is_refused_and_where_it_is_not_required_se
     };
     const std::string key = auth_key_file(files);
     const ProviderHost requires_it(realm + key + "require = yes\n");
-    const ProviderHost open_to_all(realm + key);
+    const ProviderHost open_to_all(realm + key + "require = no\n");
     const ProviderHost knows_nothing;
     for (const Row& row : rows) {
         // A client does not send what it knows to have expired: what a server does about it is tried below.
@@ -412,11 +414,24 @@ Test(provider_group, a_token_is_taken_once_by_threads_and_processes) {
     cr_assert_eq(none.size(), kX25519Bytes + 4 + kHelloBytes, "all were taken");
 }
 
+Test(provider_group, a_token_file_that_somebody_holds_keeps_no_handshake) {
+    Files files;
+    const std::string parameters = token_file(files, 1);
+    const ProviderHost host(parameters);
+    const std::string path = parameters.substr(parameters.find('/'), parameters.find('\n') - parameters.find('/'));
+    const int held = open(path.c_str(), O_RDWR | O_CLOEXEC);
+    cr_assert(held >= 0 && flock(held, LOCK_EX) == 0);
+    cr_assert_eq(share_of(Client(host).own.get()).size(), kX25519Bytes + 4 + kHelloBytes, "without a token");
+    close(held);
+    cr_assert_gt(share_of(Client(host).own.get()).size(), kTokenBytes + kX25519Bytes, "with one");
+}
+
 Test(provider_group, a_wrong_configuration_loads_nothing) {
     Files files;
     const std::string short_key = "auth-key-file = " + files.write("short", as_view("1234")) + "\n";
     for (const std::string& bad : {std::string("require = yes\n"), std::string("require = maybe\n"), std::string("realm = 12\n"),
-                                   std::string("auth-key-file = /nonexistent\n"), short_key}) {
+                                   std::string("auth-key-file = /nonexistent\nrequire = yes\n"), short_key + "require = yes\n",
+                                   auth_key_file(files), auth_key_file(files) + "requires = yes\n"}) {
         const ProviderHost host(bad);
         cr_assert(!host.is_loaded(), "%s", bad.c_str());
     }
