@@ -10,6 +10,7 @@
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
@@ -38,12 +39,21 @@ void check(bool good, const char* what) {
     std::exit(1);
 }
 
+struct ProviderUnload {
+    void operator()(OSSL_PROVIDER* provider) const noexcept { OSSL_PROVIDER_unload(provider); }
+};
+using ProviderPtr = std::unique_ptr<OSSL_PROVIDER, ProviderUnload>;
+
 LibCtxPtr library_with_provider() {
     LibCtxPtr library(OSSL_LIB_CTX_new());
     check(OSSL_PROVIDER_add_builtin(library.get(), "mssl", OSSL_provider_init) == 1, "add");
-    check(OSSL_PROVIDER_load(library.get(), "default") != nullptr, "load default");
-    check(OSSL_PROVIDER_load(library.get(), "mssl") != nullptr, "load mssl");
     return library;
+}
+
+ProviderPtr load(OSSL_LIB_CTX* library, const char* name) {
+    ProviderPtr provider(OSSL_PROVIDER_load(library, name));
+    check(provider != nullptr, name);
+    return provider;
 }
 
 SslCtxPtr context(OSSL_LIB_CTX* library, const SSL_METHOD* method) {
@@ -54,7 +64,7 @@ SslCtxPtr context(OSSL_LIB_CTX* library, const SSL_METHOD* method) {
 }
 
 struct Ends {
-    Ends() : library(library_with_provider()), client(context(library.get(), TLS_client_method())),
+    Ends() : library(library_with_provider()), standard(load(library.get(), "default")), mssl(load(library.get(), "mssl")), client(context(library.get(), TLS_client_method())),
              server(context(library.get(), TLS_server_method())) {
         const Result<KeyPair> key = KeyPair::generate();
         const Result<Certificate> certificate = RealmAuthority::make_realm(*key, "handshakes", WallTime{1'800'000'000});
@@ -64,6 +74,7 @@ struct Ends {
         SSL_CTX_set_num_tickets(server.get(), 0);
     }
     LibCtxPtr library;
+    ProviderPtr standard, mssl;
     SslCtxPtr client;
     SslCtxPtr server;
 };
