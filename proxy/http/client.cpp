@@ -260,7 +260,6 @@ struct HttpClient::Impl final : ConnectionOwner, std::enable_shared_from_this<Ht
         if (paused == on) return;
         paused = on;
         if (!connection || (state != State::exchanging && state != State::tunnel)) return;
-        if (!on) (void)connection->stream().set_read_low(1);
         if (!read_ended) connection->stream().want_read(!on);
         if (on) return;
         progress = pool.loop.now();
@@ -279,11 +278,7 @@ struct HttpClient::Impl final : ConnectionOwner, std::enable_shared_from_this<Ht
                 continue;
             }
             // Only with nothing left to hand on: on_readable comes again for what the socket holds, not for what we do.
-            if (reads++ == kReadsAtOnce) {
-                // Whatever is left in the socket wakes the loop, be it the end.
-                (void)connection->stream().set_read_low(1);
-                return;
-            }
+            if (reads++ == kReadsAtOnce) return;
             MutableView room;
             if (state == State::exchanging && content_left != 0) room = handler->body_room();
             room = room.first(static_cast<std::size_t>(std::min<std::uint64_t>(room.size(), content_left)));
@@ -291,6 +286,8 @@ struct HttpClient::Impl final : ConnectionOwner, std::enable_shared_from_this<Ht
             const MutableView into = room.empty() ? MutableView(in) : room;
             const Result<std::size_t> n = connection->stream().read(into);
             if (n) {
+                // What was waited for is here. Whatever is left in the socket wakes the loop from now on, be it the end.
+                (void)connection->stream().set_read_low(1);
                 unread = into.first(*n);
                 received = true;
                 progress = pool.loop.now();
@@ -381,7 +378,6 @@ struct HttpClient::Impl final : ConnectionOwner, std::enable_shared_from_this<Ht
         if (reusable) {
             state = State::over;
             timer.stop();
-            (void)connection->stream().set_read_low(1);
             pool.give_back(std::move(connection));
         } else {
             stop();
