@@ -23,24 +23,14 @@ struct Digest {
 
 void* new_context(void* provider) noexcept {
     const auto* of = static_cast<const Provider*>(provider);
-    Digest* made = nullptr;
-    guarded(of->errors(), [&] {
-        made = std::make_unique<Digest>(of).release();
-        return 1;
-    });
-    return made;
+    return made_by(of->errors(), [&] { return std::make_unique<Digest>(of); });
 }
 
 void free_context(void* context) noexcept { delete static_cast<Digest*>(context); }
 
 void* duplicate(void* context) noexcept {
     const auto* from = static_cast<const Digest*>(context);
-    Digest* made = nullptr;
-    guarded(from->provider->errors(), [&] {
-        made = std::make_unique<Digest>(*from).release();
-        return 1;
-    });
-    return made;
+    return made_by(from->provider->errors(), [&] { return std::make_unique<Digest>(*from); });
 }
 
 int init(void* context, const OSSL_PARAM*) noexcept {

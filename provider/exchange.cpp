@@ -19,24 +19,14 @@ struct Exchange {
 
 void* new_context(void* provider) noexcept {
     const auto* of = static_cast<const Provider*>(provider);
-    Exchange* made = nullptr;
-    guarded(of->errors(), [&] {
-        made = std::make_unique<Exchange>(of).release();
-        return 1;
-    });
-    return made;
+    return made_by(of->errors(), [&] { return std::make_unique<Exchange>(of); });
 }
 
 void free_context(void* context) noexcept { delete static_cast<Exchange*>(context); }
 
 void* duplicate(void* context) noexcept {
     const auto* from = static_cast<const Exchange*>(context);
-    Exchange* made = nullptr;
-    guarded(from->provider->errors(), [&] {
-        made = std::make_unique<Exchange>(*from).release();
-        return 1;
-    });
-    return made;
+    return made_by(from->provider->errors(), [&] { return std::make_unique<Exchange>(*from); });
 }
 
 int init(void* context, void* key, const OSSL_PARAM*) noexcept {

@@ -20,17 +20,6 @@ constexpr const char* kFurtherParam = "mssl-tlvs";
 Key* key_at(void* p) { return static_cast<Key*>(p); }
 const Key* key_at(const void* p) { return static_cast<const Key*>(p); }
 
-// What body makes, or null.
-template <class Body>
-Key* made_by(const Errors& errors, Body body) noexcept {
-    Key* made = nullptr;
-    guarded(errors, [&] {
-        made = body().release();
-        return made != nullptr ? 1 : 0;
-    });
-    return made;
-}
-
 void* new_key(void* provider) noexcept {
     const auto* of = static_cast<const Provider*>(provider);
     return made_by(of->errors(), [&] { return std::make_unique<Key>(of); });
@@ -190,14 +179,11 @@ void generation_cleanup(void* context) noexcept { delete static_cast<Generation*
 
 void* generation_init(void* provider, int selection, const OSSL_PARAM params[]) noexcept {
     const auto* of = static_cast<const Provider*>(provider);
-    Generation* made = nullptr;
-    guarded(of->errors(), [&] {
+    return made_by(of->errors(), [&] {
         auto generation = std::make_unique<Generation>(Generation{of, selection, nullptr, {}});
-        if (params != nullptr && generation_set_params(generation.get(), params) != 1) return 0;
-        made = generation.release();
-        return 1;
+        if (params != nullptr && generation_set_params(generation.get(), params) != 1) generation.reset();
+        return generation;
     });
-    return made;
 }
 
 // libssl's server generates its key with the client's as template: so the answer can depend on the offer.

@@ -67,4 +67,15 @@ int guarded(const Errors& errors, Body body) noexcept {
     }
 }
 
+// What body makes, a std::unique_ptr, for a caller that is to own it; null where it is null, or for an exception.
+template <class Body>
+auto made_by(const Errors& errors, Body body) noexcept {
+    decltype(body().release()) made = nullptr;
+    guarded(errors, [&] {
+        made = body().release();
+        return made != nullptr ? 1 : 0;
+    });
+    return made;
+}
+
 }  // namespace mssl::provider
