@@ -88,6 +88,7 @@ private:
     void begin_asked();
     bool step_hello();
     void begin_unasked_tunnel();
+    void begin_tunnel_turn();
     void fail_asked(SocksReply code);
     void begin_tunnel(Authority to);
     bool step_tunnel();

@@ -35,20 +35,20 @@ bool AppConnection::step_greeting() {
 // What goes to port 80, or to a site, is HTTP and treated as if it had been redirected here. The rest is a tunnel.
 void AppConnection::begin_asked() {
     destination_.emplace(socks_->destination());
-    if (all_->gate_.may_be_intercepted(*destination_)) {
+    const bool tls = all_->gate_.may_be_intercepted(*destination_);
+    if (tls || destination_->authority.port == kHttpPort || all_->sites_->find(UrlRoot{Scheme::http, destination_->authority})) {
         socks_.reset();
         queue(socks_reply(SocksReply::succeeded));
-        if (!over()) state_ = State::hello;
-        return;
-    }
-    if (destination_->authority.port == kHttpPort || all_->sites_->find(UrlRoot{Scheme::http, destination_->authority})) {
-        socks_.reset();
-        queue(socks_reply(SocksReply::succeeded));
-        if (!over()) state_ = State::waiting;
+        if (!over()) state_ = tls ? State::hello : State::waiting;
         return;
     }
     turn_ = {};
     turn_.to.authority = destination_->authority;
+    begin_tunnel_turn();
+}
+
+// A tunnel that no request asked for; turn_ says the rest.
+void AppConnection::begin_tunnel_turn() {
     turn_.request.method = "CONNECT";  // as it is logged
     turn_.request_paused = true;
     state_ = State::answering;
@@ -93,11 +93,7 @@ void AppConnection::begin_unasked_tunnel() {
     turn_ = {};
     turn_.unasked = true;
     turn_.to = {Scheme::https, destination_->authority};
-    turn_.request.method = "CONNECT";  // as it is logged
-    turn_.request_paused = true;
-    state_ = State::answering;
-    add(loop_->counters().requests);
-    begin_tunnel(destination_->authority);
+    begin_tunnel_turn();
 }
 
 void AppConnection::begin_tunnel(Authority to) {

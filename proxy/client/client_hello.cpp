@@ -5,6 +5,7 @@
 
 #include "protocol/bytes.h"
 #include "protocol/interception_ca.h"
+#include "proxy/http/syntax.h"
 
 namespace mssl::proxy {
 namespace {
@@ -22,11 +23,6 @@ constexpr std::uint8_t kHostName = 0;                  // RFC 6066 §3
 Error malformed(const char* what) { return fail(Errc::malformed, std::string("ClientHello: ") + what); }
 
 std::string text_of(View v) { return {v.begin(), v.end()}; }
-
-std::string lower(std::string text) {
-    std::ranges::transform(text, text.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
-    return text;
-}
 
 // What the records carry, as far as it is there: at least the header of a message, and at most the message.
 Result<Bytes> message_of(View bytes) {
@@ -66,7 +62,7 @@ Status read_server_name(View data, ClientHello& out) {
         const View name = names.var16(data.size());
         if (type != kHostName) continue;
         if (std::exchange(found, true)) return malformed("two host names");
-        std::string host = lower(text_of(name));
+        std::string host = ascii_lower(text_of(name));
         // Such as none of ours is called, and nobody's log wants.
         if (is_interceptable_host(host)) out.server_name = std::move(host);
     }

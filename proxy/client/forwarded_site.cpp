@@ -4,6 +4,8 @@
 #include <optional>
 #include <utility>
 
+#include "proxy/http/syntax.h"
+
 namespace mssl::proxy {
 namespace {
 
@@ -15,12 +17,6 @@ bool is_of_this_host(const Authority& host, const Address& local) {
     // What is no address is a name, and a name is whoever's zone it stands in.
     const Result<Address> address = Address::parse(host.host + ":" + std::to_string(local.port()));
     return address && (*address == local || address->is_loopback());
-}
-
-std::string_view trimmed(std::string_view text) {
-    while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
-    while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
-    return text;
 }
 
 // What follows the authority of url, if that is root's: "/path", "?query", "#fragment" or nothing.
@@ -46,7 +42,7 @@ std::string without_domain_and_secure(std::string_view cookie) {
     for (std::size_t at = 0; at <= cookie.size();) {
         const std::size_t end = std::min(cookie.find(';', at), cookie.size());
         const std::string_view part = cookie.substr(at, end - at);
-        const std::string_view name = trimmed(part.substr(0, part.find('=')));
+        const std::string_view name = trim(part.substr(0, part.find('=')));
         // The first part is the cookie itself, whatever it is called.
         if (at == 0 || (!iequals(name, "Domain") && !iequals(name, "Secure"))) {
             if (at != 0) out += ';';

@@ -85,4 +85,17 @@ private:
     std::multiset<std::string> set_;
 };
 
+// One of them, as long as this lives; own outlives it.
+class OwnEnd {
+public:
+    OwnEnd(OwnSockets& own, const Address& local) : own_(own), local_(local) { own_.add(local_); }
+    ~OwnEnd() { own_.remove(local_); }
+    OwnEnd(const OwnEnd&) = delete;
+    OwnEnd& operator=(const OwnEnd&) = delete;
+
+private:
+    OwnSockets& own_;
+    const Address local_;
+};
+
 }  // namespace mssl::proxy

@@ -63,8 +63,7 @@ void Relay::room() {
 }
 
 void Relay::drop_upstream() {
-    if (registered_) own_->remove(own_end_);
-    registered_ = false;
+    own_end_.reset();
     resolver_.reset();
     client_.reset();
 }
@@ -79,10 +78,7 @@ void Relay::stop() {
 void Relay::on_connection(Stream& stream, bool /*reused*/, RequestHead& /*head*/) {
     sent_ = true;
     kept_ = {};
-    if (registered_) own_->remove(own_end_);
-    own_end_ = stream.local();
-    own_->add(own_end_);
-    registered_ = true;
+    own_end_.emplace(*own_, stream.local());
 }
 
 void Relay::on_response_head(ResponseHead head) {

@@ -66,8 +66,7 @@ private:
     bool sent_ = false;       // a connection stood: the request may have been seen
     bool request_ended_ = false;
     bool answered_ = false;   // a final head went to the application
-    Address own_end_;
-    bool registered_ = false;
+    std::optional<OwnEnd> own_end_;
 };
 
 }  // namespace mssl::proxy

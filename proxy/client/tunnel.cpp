@@ -45,9 +45,7 @@ void Tunnel::connect(Result<std::vector<Address>> addresses) {
 void Tunnel::on_open() {
     if (state_ != State::connecting) return;
     state_ = State::open;
-    own_end_ = stream_->local();
-    own_->add(own_end_);
-    registered_ = true;
+    own_end_.emplace(*own_, stream_->local());
     probe_when_silent(stream_->fd());
     stream_->want_read(true);
     ResponseHead head;
@@ -126,7 +124,7 @@ void Tunnel::stop() {
     if (state_ == State::over) return;
     state_ = State::over;
     port_ = nullptr;
-    if (registered_) own_->remove(own_end_);
+    own_end_.reset();
     if (!stream_) return;
     if (!(sent_end_ && received_end_)) stream_->abort();
     loop_->dispose(std::move(stream_));

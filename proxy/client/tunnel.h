@@ -39,8 +39,7 @@ private:
     Workers* workers_;
     OwnSockets* own_;
     Authority to_;
-    Address own_end_;
-    bool registered_ = false;
+    std::optional<OwnEnd> own_end_;
     State state_ = State::looking_up;
     std::unique_ptr<Stream> stream_;
     Bytes waiting_;            // of the application, not yet taken by the socket

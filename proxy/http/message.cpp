@@ -181,12 +181,6 @@ bool is_host_name(std::string_view s) {
            std::ranges::all_of(s, [](char c) { return is_alpha(c) || is_digit(c) || c == '-' || c == '.' || c == '_'; });
 }
 
-std::string lower(std::string_view s) {
-    std::string out(s);
-    std::ranges::transform(out, out.begin(), ascii_lower);
-    return out;
-}
-
 }  // namespace
 
 Result<Authority> parse_authority(std::string_view text, std::uint16_t default_port) {
@@ -211,7 +205,7 @@ Result<Authority> parse_authority(std::string_view text, std::uint16_t default_p
         }
         if (!is_host_name(host)) return fail(Errc::malformed, "host name");
     }
-    Authority out{lower(host), default_port};
+    Authority out{ascii_lower(host), default_port};
     if (has_port && !port.empty()) {  // "host:" means the default port (RFC 3986 §3.2.3)
         const std::optional<std::uint64_t> number = parse_digits(port);
         if (!number || *number == 0 || *number > 65535 || port.size() > 5) return fail(Errc::malformed, "port");
@@ -250,7 +244,7 @@ Result<AbsoluteTarget> parse_absolute(std::string_view target) {
     const std::size_t colon = target.find("://");
     if (colon == std::string_view::npos) return fail(Errc::malformed, "not an absolute target");
     AbsoluteTarget out;
-    out.scheme = lower(target.substr(0, colon));
+    out.scheme = ascii_lower(target.substr(0, colon));
     if (out.scheme != "http" && out.scheme != "https") return fail(Errc::malformed, "scheme is neither http nor https");
     std::string_view rest = target.substr(colon + 3);
     const std::size_t end = rest.find_first_of("/?#");
