@@ -36,8 +36,8 @@ Status take_tlv(ShareTlvs& tlvs, std::uint16_t type, View value, ShareSide from)
         tlvs.token = Token::from(value);
         return {};
     case TlvType::accepted:
-        if (from != ShareSide::server || !value.empty()) return fail(Errc::malformed, "accepted");
-        tlvs.accepted = true;
+        if (from != ShareSide::server || value.size() != 1 || value[0] > 1) return fail(Errc::malformed, "accepted");
+        tlvs.accepted = value[0] == 1;
         return {};
     }
     if ((type & kCriticalTlv) != 0) return fail(Errc::unsupported, "an unknown critical TLV");
@@ -47,13 +47,16 @@ Status take_tlv(ShareTlvs& tlvs, std::uint16_t type, View value, ShareSide from)
 }  // namespace
 
 Bytes encode_tlvs(const ShareTlvs& tlvs, View further) {
-    if (!tlvs.hello) std::terminate();
+    if (!tlvs.hello || (tlvs.token && tlvs.accepted)) std::terminate();
     Writer w;
     Writer hello;
     put_hello(hello, *tlvs.hello);
     put_tlv(w, TlvType::hello, hello.view());
     if (tlvs.token) put_tlv(w, TlvType::token, tlvs.token->view());
-    if (tlvs.accepted) put_tlv(w, TlvType::accepted, {});
+    if (tlvs.accepted) {
+        const std::uint8_t value = *tlvs.accepted ? 1 : 0;
+        put_tlv(w, TlvType::accepted, View(&value, 1));
+    }
     w.raw(further);
     return w.take();
 }
@@ -61,7 +64,7 @@ Bytes encode_tlvs(const ShareTlvs& tlvs, View further) {
 Result<ShareTlvs> decode_tlvs(View bytes, ShareSide from) {
     if (bytes.size() > kMaxTlvBytes) return fail(Errc::too_large, "key share");
     ShareTlvs tlvs;
-    // Bit 0 stands for no type. Twice is forbidden for what we know alone: of others nothing is kept.
+    // Twice is forbidden for what we know alone: of others, 0 among them, nothing is kept.
     std::uint32_t seen = 0;
     Reader r(bytes);
     while (r.remaining() != 0) {
@@ -69,12 +72,13 @@ Result<ShareTlvs> decode_tlvs(View bytes, ShareSide from) {
         const View value = r.var16(kMaxTlvBytes);
         if (r.failed()) break;
         if (Status s = take_tlv(tlvs, type, value, from); !s) return s.error();
-        if (type > static_cast<std::uint16_t>(TlvType::accepted)) continue;
+        if (type == 0 || type > static_cast<std::uint16_t>(TlvType::accepted)) continue;
         if ((seen >> type & 1) != 0) return fail(Errc::malformed, "a TLV twice");
         seen |= std::uint32_t{1} << type;
     }
     if (r.failed()) return fail(Errc::malformed, "a TLV that does not end");
     if ((seen >> static_cast<unsigned>(TlvType::hello) & 1) == 0) return fail(Errc::malformed, "no hello");
+    if (from == ShareSide::server && !tlvs.accepted) return fail(Errc::malformed, "a server that does not say accepted or not");
     return tlvs;
 }
 

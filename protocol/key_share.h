@@ -18,7 +18,7 @@ namespace mssl {
 
 // A type with this bit says something that nobody may ignore.
 inline constexpr std::uint16_t kCriticalTlv = 0x8000;
-// All TLVs of a share. A ClientHello with a share of this size still is one that servers take, and what we say is 110 bytes.
+// All TLVs of a share. A ClientHello with a share of this size still is one that servers take, and what we say is 104 bytes.
 inline constexpr std::size_t kMaxTlvBytes = 16 * 1024;
 // Of them an application may add so much: what we say ourselves is below 256 bytes.
 inline constexpr std::size_t kMaxFurtherTlvBytes = kMaxTlvBytes - 256;
@@ -27,7 +27,7 @@ inline constexpr std::size_t kX25519Bytes = 32;  // RFC 7748 §5
 enum class TlvType : std::uint16_t {
     hello = 1,     // either side, once: kHelloBytes; of another version more or less
     token = 2,     // client: kTokenBytes
-    accepted = 3,  // server: empty; the token was good, and its secret goes into the key
+    accepted = 3,  // server, once: u8; 1: the token was good, and its secret goes into the key; 0: not, or there was none
 };
 
 enum class ShareSide : std::uint8_t { client, server };
@@ -37,14 +37,14 @@ struct ShareTlvs {
     // connection, and no reason to refuse it.
     std::optional<Hello> hello;
     std::optional<Token> token;
-    bool accepted = false;
+    std::optional<bool> accepted;  // of the server, and of no client
     bool operator==(const ShareTlvs&) const = default;
 };
 
-// further: TLVs of types that this version does not know, written as they are. Terminates when there is no hello.
+// further: TLVs of types that this version does not know, written as they are. Terminates when there is no hello, or both token and accepted.
 Bytes encode_tlvs(const ShareTlvs& tlvs, View further = {});
 // Unknown types are ignored. Errors: too_large (kMaxTlvBytes), unsupported (an unknown critical type), malformed (no hello,
-// a type twice or of the wrong side or length, a TLV that does not end).
+// a server's without accepted, a type twice or of the wrong side or length, a TLV that does not end).
 Result<ShareTlvs> decode_tlvs(View bytes, ShareSide from);
 
 // Under which the server's TLVs are sealed. dh: the X25519 secret. server_public: kX25519Bytes.

@@ -65,7 +65,7 @@ Bytes encode_token_file_header(const TokenFile& file) {
     const std::size_t secret_at = w.size();
     w.raw(Secret().view());
     w.u32(file.count);
-    w.u32(file.next);
+    w.raw(encode_token_file_state(file));
     Bytes out = w.take();
     std::ranges::copy(file.secret.bytes, out.begin() + static_cast<std::ptrdiff_t>(secret_at));
     return out;
@@ -83,11 +83,34 @@ Result<TokenFile> decode_token_file_header(View header) {
     if (!r.failed()) std::ranges::copy(secret, out.secret.bytes.begin());
     out.count = r.u32();
     out.next = r.u32();
+    out.reserved = r.u32();
+    out.boot = r.fixed<BootId>();
     if (out.count > kMaxTokens) r.reject(Errc::too_large, "too many tokens");
-    if (out.next > out.count) r.reject(Errc::malformed, "more tokens taken than there are");
+    if (out.reserved > out.count) r.reject(Errc::malformed, "more tokens reserved than there are");
+    if (out.next > out.reserved) r.reject(Errc::malformed, "more tokens taken than reserved");
     if (Status s = r.finish("token file"); !s)
         return fail(s.code() == Errc::truncated ? Errc::malformed : s.code(), s.error().detail);
     return out;
+}
+
+Bytes encode_token_file_state(const TokenFile& file) {
+    Writer w;
+    w.u32(file.next);
+    w.u32(file.reserved);
+    w.fixed(file.boot);
+    return w.take();
+}
+
+std::optional<Taking> take_next(TokenFile& file, const BootId& boot, std::uint32_t batch) {
+    // What was written since the last batch may have been lost with the power, but nothing from reserved on was used.
+    const bool same_boot = file.boot == boot && boot != BootId();
+    if (!same_boot) file.next = file.reserved;
+    file.boot = boot;
+    if (file.next == file.count) return std::nullopt;
+    const bool sync = file.next == file.reserved;
+    // Without a name for this boot nobody could tell later that next was lost: each token is a batch of its own.
+    if (sync) file.reserved += std::min(file.count - file.reserved, boot == BootId() ? 1 : batch);
+    return Taking{file.next++, sync};
 }
 
 Result<Secret> read_auth_key(View text) {

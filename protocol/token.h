@@ -8,6 +8,8 @@
 // observer could link.
 #pragma once
 
+#include <optional>
+
 #include "protocol/bytes.h"
 #include "protocol/sealing.h"
 
@@ -41,6 +43,8 @@ private:
     Secret auth_key_;
 };
 
+using BootId = FixedBytes<struct BootIdTag, 16>;  // of a running kernel; zeros: unknown
+
 // A member's tokens in one file: a header of kTokenFileHeader bytes, then the tokens. Who takes one advances `next` in
 // its place, under a lock on the file (mssl-protocol(7), HANDSHAKE TOKENS, says the bytes).
 struct TokenFile {
@@ -48,10 +52,13 @@ struct TokenFile {
     Membership membership;
     Secret secret;
     std::uint32_t count = 0;  // tokens in the file, at most kMaxTokens
-    std::uint32_t next = 0;   // the first that nobody took, 0 … count
+    std::uint32_t next = 0;      // the first that nobody took, 0 … reserved; as of boot
+    std::uint32_t reserved = 0;  // on the disk since before any below it was used, 0 … count
+    BootId boot;                 // in which next was written
 };
-inline constexpr std::size_t kTokenFileHeader = 8 + 32 + 16 + 8 + 32 + 4 + 4;
-inline constexpr std::size_t kTokenFileNext = kTokenFileHeader - 4;  // where `next` stands, a u32
+inline constexpr std::size_t kTokenFileHeader = 8 + 32 + 16 + 8 + 32 + 4 + 4 + 4 + BootId::size;
+// Where `next`, `reserved` and `boot` stand, one behind the other.
+inline constexpr std::size_t kTokenFileState = kTokenFileHeader - 4 - 4 - BootId::size;
 inline constexpr std::uint32_t kMaxTokens = 1'000'000;              // 56 MB; more is a mistake
 // Where token i begins.
 constexpr std::size_t token_offset(std::uint32_t i) { return kTokenFileHeader + std::size_t{i} * kTokenBytes; }
@@ -60,6 +67,16 @@ constexpr std::size_t token_offset(std::uint32_t i) { return kTokenFileHeader + 
 Bytes encode_token_file_header(const TokenFile& file);
 // From kTokenFileHeader bytes. Errors: malformed, unsupported (another version), too_large.
 Result<TokenFile> decode_token_file_header(View header);
+
+// The next token of the file, for who runs under boot (zeros: unknown), advancing next, and reserved where another `batch` of
+// tokens has to be set apart. Nothing where all are taken.
+struct Taking {
+    std::uint32_t index;
+    bool sync;  // the state has to be on the disk before the token is used
+};
+std::optional<Taking> take_next(TokenFile& file, const BootId& boot, std::uint32_t batch);
+// next, reserved, boot, as they stand at kTokenFileState.
+Bytes encode_token_file_state(const TokenFile& file);
 
 // An authentication key in its file: 64 hexadecimal digits and maybe a newline. Errors: malformed.
 Result<Secret> read_auth_key(View text);

@@ -14,7 +14,7 @@ namespace {
 // What an application that knows of us may read of a key (provider-mssl(7), FOR APPLICATIONS).
 constexpr const char* kHelloParam = "mssl-hello";
 constexpr const char* kMemberParam = "mssl-member";
-// … and add to its own before it is generated.
+// … and add to its own, if it generates keys by EVP itself: libssl lets nobody at the context of a key share.
 constexpr const char* kFurtherParam = "mssl-tlvs";
 
 Key* key_at(void* p) { return static_cast<Key*>(p); }

@@ -15,11 +15,10 @@ namespace mssl::provider {
 std::unique_ptr<Provider> Provider::make(const OSSL_CORE_HANDLE* core, const OSSL_DISPATCH* in) {
     std::unique_ptr<Provider> made(new Provider(core, in));
     Result<Settings> settings = read_settings(core, in);
-    if (!settings) {
-        made->errors().raise(settings.error());
-        return nullptr;
-    }
-    made->settings_ = *std::move(settings);
+    if (settings)
+        made->settings_ = *std::move(settings);
+    else
+        made->configured_ = settings.error();
     made->library_.reset(OSSL_LIB_CTX_new_child(core, in));
     if (!made->library_) {
         made->errors().raise(Reason::internal, "no child library context");

@@ -16,12 +16,15 @@ namespace mssl::provider {
 
 class Provider {
 public:
-    // Null after raising what was wrong. core and in stay valid as long as the instance (provider(7)).
+    // Null after raising what was wrong; wrong parameters are not (configured()). core and in stay valid as long as the instance (provider(7)).
     static std::unique_ptr<Provider> make(const OSSL_CORE_HANDLE* core, const OSSL_DISPATCH* in);
     ~Provider();
 
     const Errors& errors() const { return errors_; }
     const Settings& settings() const { return settings_; }
+    // What is wrong with the parameters, if anything is. No key share is made or taken then: OpenSSL 3.0 goes on without a
+    // module that does not load, with its default groups, and a server that was to admit members only would admit all.
+    const Status& configured() const { return configured_; }
     // A child of the context that loaded us: algorithms come from the providers that the application activated.
     OSSL_LIB_CTX* library() const { return library_.get(); }
     // HKDF and its companions, of library(). Not fetched when the module is loaded, for the default provider may be
@@ -35,6 +38,7 @@ private:
 
     Errors errors_;
     Settings settings_;
+    Status configured_;
     LibCtxPtr library_;
     mutable std::atomic<const Sealing*> sealing_ = nullptr;  // owned; no lock, which a fork could leave taken
 };

@@ -19,7 +19,7 @@ struct Settings {
 };
 
 // Reads the parameters, and the authentication key's file. in: the core's dispatch table. Errors: config, with the
-// parameter's name.
+// parameter's name; internal.
 Result<Settings> read_settings(const OSSL_CORE_HANDLE* core, const OSSL_DISPATCH* in);
 
 }  // namespace mssl::provider

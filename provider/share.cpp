@@ -58,6 +58,7 @@ Result<View> public_of(View share) {
 }  // namespace
 
 Result<std::shared_ptr<const Offer>> Offer::make(const Provider& provider, View further) {
+    if (const Status& s = provider.configured(); !s) return s.error();
     auto made = std::make_shared<Offer>();
     Result<PkeyPtr> pair = x25519_generate(provider.library());
     if (!pair) return pair.error();
@@ -78,9 +79,11 @@ Result<std::shared_ptr<const Offer>> Offer::make(const Provider& provider, View 
 }
 
 Result<std::shared_ptr<const PeerOffer>> PeerOffer::read(const Provider& provider, View share) {
+    if (const Status& s = provider.configured(); !s) return s.error();
     auto read = std::make_shared<PeerOffer>();
     const Result<View> key = public_of(share);
     if (!key) return key.error();
+    if (x25519_has_small_order(*key)) return fail(Errc::malformed, "a public key of small order");
     const Result<ShareTlvs> tlvs = decode_tlvs(share.subspan(kX25519Bytes), ShareSide::client);
     if (!tlvs) return tlvs.error();
     read->tlvs = *tlvs;
@@ -104,7 +107,7 @@ Result<std::shared_ptr<const Answer>> Answer::make(const Provider& provider, std
 
     auto made = std::make_shared<Answer>();
     made->tlvs.hello = answer_to(offer->tlvs.hello, provider.hello());
-    made->tlvs.accepted = offer->member.has_value();
+    made->tlvs.accepted = offer->member.has_value();  // said either way: a listener sees the length
     const Result<Secret> seal_key = answer_key(**sealing, *dh, offer->share, *key);
     if (!seal_key) return seal_key.error();
     const Result<Bytes> sealed = (*sealing)->seal(*seal_key, encode_tlvs(made->tlvs, further));
@@ -132,8 +135,9 @@ Result<std::shared_ptr<const PeerAnswer>> PeerAnswer::read(const Provider& provi
     if (!plain) return plain.error();
     const Result<ShareTlvs> tlvs = decode_tlvs(*plain, ShareSide::server);
     if (!tlvs) return tlvs.error();
-    if (tlvs->accepted && !offer->member) return fail(Errc::malformed, "a token accepted that was not sent");
-    const Secret* member = tlvs->accepted ? &*offer->member : nullptr;
+    const bool accepted = tlvs->accepted.value_or(false);
+    if (accepted && !offer->member) return fail(Errc::malformed, "a token accepted that was not sent");
+    const Secret* member = accepted ? &*offer->member : nullptr;
     const Result<Secret> secret = shared_secret(**sealing, *dh, member, offer->share, share);
     if (!secret) return secret.error();
 

@@ -25,7 +25,8 @@ struct Offer {
     ShareTlvs tlvs;
     std::optional<Secret> member;  // of the token in tlvs
 
-    // Takes a token where the module has a file of them. further: TLVs of an application that knows of us.
+    // Takes a token where the module has a file of them. further: TLVs of who drives EVP itself. Errors: as of
+    // Provider::configured; crypto.
     static Result<std::shared_ptr<const Offer>> make(const Provider& provider, View further);
 };
 
@@ -36,8 +37,8 @@ struct PeerOffer {
     std::optional<Membership> membership;  // of a token that is good
     std::optional<Secret> member;
 
-    // Errors: too_large, malformed, unsupported (decode_tlvs); where membership is required: not_member, expired,
-    // wrong_realm.
+    // Errors: as of Provider::configured; too_large, malformed, unsupported (decode_tlvs, a public key of small order); where
+    // membership is required: not_member, expired, wrong_realm.
     static Result<std::shared_ptr<const PeerOffer>> read(const Provider& provider, View share);
 };
 

@@ -46,6 +46,23 @@ bool read_at(const Fd& fd, MutableView into, std::size_t offset) {
     return pread(fd.get(), into.data(), into.size(), static_cast<off_t>(offset)) == static_cast<ssize_t>(into.size());
 }
 
+// So many tokens are lost to who takes one after the machine went down, and so many share one wait for the disk.
+constexpr std::uint32_t kBatch = 32;
+
+// As the kernel writes it: 32 digits with four hyphens between them.
+constexpr std::size_t kBootIdText = 36;
+
+// Zeros where there is no /proc.
+BootId boot_id() {
+    const Fd fd(open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC));
+    char text[kBootIdText];
+    if (!fd || read(fd.get(), text, sizeof text) != static_cast<ssize_t>(sizeof text)) return {};
+    std::string digits(text, sizeof text);
+    std::erase(digits, '-');
+    const Result<Bytes> bytes = from_hex(digits);
+    return bytes && bytes->size() == BootId::size ? BootId::from(*bytes) : BootId();
+}
+
 bool write_at(const Fd& fd, View bytes, std::size_t offset) {
     return pwrite(fd.get(), bytes.data(), bytes.size(), static_cast<off_t>(offset)) ==
            static_cast<ssize_t>(bytes.size());
@@ -64,14 +81,14 @@ std::optional<TakenToken> take_token(const std::string& path, WallTime now) {
         ~Header() { OPENSSL_cleanse(bytes.data(), bytes.size()); }
     } header;
     if (!read_at(fd, header.bytes, 0)) return std::nullopt;
-    const Result<TokenFile> file = decode_token_file_header(header.bytes);
-    if (!file || file->next == file->count || past(file->membership.expiry, now)) return std::nullopt;
+    Result<TokenFile> file = decode_token_file_header(header.bytes);
+    if (!file || past(file->membership.expiry, now)) return std::nullopt;
+    const std::optional<Taking> taking = take_next(*file, boot_id(), kBatch);
     TakenToken taken;
-    if (!read_at(fd, taken.token.bytes, token_offset(file->next))) return std::nullopt;
+    if (!taking || !read_at(fd, taken.token.bytes, token_offset(taking->index))) return std::nullopt;
     // Taken before it is used: who is killed in between has lost a token, and nobody uses it twice.
-    Writer next;
-    next.u32(file->next + 1);
-    if (!write_at(fd, next.view(), kTokenFileNext)) return std::nullopt;
+    if (!write_at(fd, encode_token_file_state(*file), kTokenFileState)) return std::nullopt;
+    if (taking->sync && fdatasync(fd.get()) != 0) return std::nullopt;
     taken.secret = file->secret;
     taken.realm = file->realm;
     return taken;

@@ -15,9 +15,10 @@ struct TakenToken {
     RealmId realm;
 };
 
-// The next token of the file, which nobody gets again. Nothing where there is none: no file, not ours to read and write,
+// The next token of the file, which nobody gets again, not after the machine went down either. Nothing where there is none: no file, not ours to read and write,
 // all taken, expired at now, or damaged. A handshake without a token is one of who is no member, and servers that do not
-// require membership take it. Blocks while another process takes one (microseconds).
+// require membership take it. Blocks while another process takes one: microseconds, and with each
+// 32nd token as long as the disk needs.
 std::optional<TakenToken> take_token(const std::string& path, WallTime now);
 
 }  // namespace mssl::provider

@@ -136,10 +136,10 @@ void member_verb(CLI::App& app, MemberOptions& o, std::string& expires) {
     CLI::App* issue = verb->add_subcommand("issue", "make a member's handshake tokens");
     issue->add_option("--state", o.state, "the server's state directory")->type_name("DIR")->required();
     issue->add_option("-o,--output", o.output, "a new file for the tokens")->type_name("FILE")->required();
-    CLI::Option* days = issue->add_option("--days", o.days, "until the membership ends")
+    CLI::Option* days = issue->add_option("--days", o.days, "until the membership ends, at midnight UTC")
         ->check(CLI::Range(1, 90))
         ->capture_default_str();
-    issue->add_option("--expires", expires, "the time at which it ends (2026-12-23T12:00:00Z)")
+    issue->add_option("--expires", expires, "the time at which it ends (2026-12-23T00:00:00Z)")
         ->type_name("TIME")
         ->excludes(days);
     issue->add_option("--tokens", o.tokens, "how many; each handshake takes one")
@@ -227,7 +227,7 @@ CommandLine read_guarded(int argc, char** argv) {
     if (!read.expires.empty()) {
         read.member.expires = parse_iso_time(read.expires);
         if (!read.member.expires || read.member.expires->unix_seconds < 0)
-            return wrong("--expires: found '" + read.expires + "', expected a time such as 2026-12-23T12:00:00Z");
+            return wrong("--expires: found '" + read.expires + "', expected a time such as 2026-12-23T00:00:00Z");
     }
     return {chosen(app, read), kDone};
 }

@@ -112,6 +112,16 @@ Result<MemberSerial> serial_of(const std::string& text) {
     return MemberSerial::from(*bytes);
 }
 
+// Who replays a token at a server can find out when its membership ends; the day says less than the second would.
+Result<WallTime> end_of(const MemberOptions& options) {
+    const WallTime now{std::time(nullptr)};
+    const std::int64_t wanted = options.expires ? options.expires->unix_seconds : now.unix_seconds + options.days * kSecondsADay;
+    const WallTime end{wanted - wanted % kSecondsADay};
+    if (end.unix_seconds <= now.unix_seconds)
+        return fail(Errc::expired, "--expires: " + iso_time(end) + ", the midnight before, has passed");
+    return end;
+}
+
 Status write_tokens(int fd, const TokenKey& key, const TokenFile& file) {
     const SecretBytes header(encode_token_file_header(file));
     if (Status s = write_all(fd, header.bytes); !s) return s;
@@ -139,6 +149,8 @@ Result<TokenFile> issue(const MemberOptions& options) {
     if (!realm) return realm.error();
     const Result<MemberSerial> serial = serial_of(options.serial);
     if (!serial) return serial.error();
+    const Result<WallTime> end = end_of(options);
+    if (!end) return end.error();
     const Result<Secret> auth_key = auth_key_in(options.state);
     if (!auth_key) return auth_key.error();
 
@@ -146,7 +158,7 @@ Result<TokenFile> issue(const MemberOptions& options) {
     TokenFile file;
     file.realm = *realm;
     file.membership.serial = *serial;
-    file.membership.expiry = options.expires.value_or(WallTime{std::time(nullptr) + options.days * kSecondsADay});
+    file.membership.expiry = *end;
     file.count = options.tokens;
     const Result<Secret> secret = key.member_secret(file.membership);
     if (!secret) return secret.error();

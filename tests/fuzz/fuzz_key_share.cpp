@@ -17,7 +17,7 @@ void tlvs(View bytes, ShareSide side) {
     const Result<ShareTlvs> read = decode_tlvs(bytes, side);
     if (!read) return check(read.code() == Errc::malformed || read.code() == Errc::too_large || read.code() == Errc::unsupported);
     check(bytes.size() <= kMaxTlvBytes);
-    check(side == ShareSide::client ? !read->accepted : !read->token);
+    check(side == ShareSide::client ? !read->accepted : read->accepted && !read->token);
     if (!read->hello) return;
     check(read->hello->version == kProtocolVersion && read->hello->max_block_log2 >= 16 && read->hello->max_block_log2 <= 18);
     const Bytes again = encode_tlvs(*read);
@@ -28,7 +28,7 @@ void tlvs(View bytes, ShareSide side) {
 void token_file(View bytes) {
     const Result<TokenFile> read = decode_token_file_header(bytes);
     if (!read) return;
-    check(read->next <= read->count && read->count <= kMaxTokens && read->membership.expiry.unix_seconds >= 0);
+    check(read->next <= read->reserved && read->reserved <= read->count && read->count <= kMaxTokens && read->membership.expiry.unix_seconds >= 0);
     check(std::ranges::equal(encode_token_file_header(*read), bytes));
 }
 

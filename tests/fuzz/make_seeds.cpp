@@ -103,10 +103,11 @@ bool key_shares(const fs::path& root) {
     file.membership = {filled<MemberSerial>(0x44), {1'800'000'000}};
     file.count = 3;
     file.next = 1;
+    file.reserved = 2;
     const fs::path at = root / "key_share";
-    return write(at, "client", {Bytes{0}, encode_tlvs({hello, token, false})}) &&
-           write(at, "client-unknown", {Bytes{0}, encode_tlvs({hello, {}, false}, Bytes{0x12, 0x34, 0, 1, 9})}) &&
-           write(at, "client-critical", {Bytes{0}, encode_tlvs({hello, {}, false}, Bytes{0x80, 4, 0, 0})}) &&
+    return write(at, "client", {Bytes{0}, encode_tlvs({hello, token, {}})}) &&
+           write(at, "client-unknown", {Bytes{0}, encode_tlvs({hello, {}, {}}, Bytes{0x12, 0x34, 0, 1, 9})}) &&
+           write(at, "client-critical", {Bytes{0}, encode_tlvs({hello, {}, {}}, Bytes{0x80, 4, 0, 0})}) &&
            write(at, "server", {Bytes{1}, encode_tlvs({hello, {}, true})}) &&
            write(at, "version-2", {Bytes{1, 0, 1, 0, 2, 0, 2}}) &&
            write(at, "token-file", {Bytes{2}, encode_token_file_header(file)});

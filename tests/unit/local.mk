@@ -12,7 +12,9 @@ tests_unit_unit_tests_SOURCES = \
 	tests/unit/loop_thread.h \
 	tests/unit/member_fixture.h \
 	tests/unit/naive_merkle.h \
+	tests/unit/provider_configuration.h \
 	tests/unit/provider_fixture.h \
+	tests/unit/provider_sides.h \
 	tests/unit/somewhere_fixture.h \
 	tests/unit/stream_fixture.h \
 	tests/unit/test_bitmap.cpp \
@@ -50,6 +52,7 @@ tests_unit_unit_tests_SOURCES = \
 	tests/unit/test_possession.cpp \
 	tests/unit/test_provider_digest.cpp \
 	tests/unit/test_provider_group.cpp \
+	tests/unit/test_provider_membership.cpp \
 	tests/unit/test_read_pace.cpp \
 	tests/unit/test_resolve_request.cpp \
 	tests/unit/test_resolver.cpp \
@@ -76,6 +79,7 @@ tests_unit_unit_tests_SOURCES = \
 	tests/unit/test_wire.cpp \
 	tests/unit/tls_fixture.cpp \
 	tests/unit/tls_fixture.h \
+	tests/unit/token_samples.h \
 	tests/unit/vectors.cpp \
 	tests/unit/vectors.h \
 	$(end_of_list)
@@ -95,5 +99,5 @@ tests_unit_tsan_core_LDADD = libproxy.la
 
 SIM_TESTS += tests/unit/handshakes
 THREAD_TESTS += tests/unit/handshakes
-tests_unit_handshakes_SOURCES = tests/unit/handshakes.cpp
+tests_unit_handshakes_SOURCES = tests/unit/handshakes.cpp tests/unit/provider_configuration.h tests/unit/token_samples.h
 tests_unit_handshakes_LDADD = libmsslprovider.la libmsslproto.la

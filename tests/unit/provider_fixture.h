@@ -12,6 +12,7 @@
 #include <string>
 
 #include "protocol/openssl.h"
+#include "tests/unit/provider_configuration.h"
 
 namespace mssl::test {
 
@@ -23,15 +24,13 @@ public:
         char path[] = "/tmp/mssl-provider-XXXXXX";
         const int fd = mkstemp(path);
         cr_assert_geq(fd, 0);
-        const std::string text = "openssl_conf = init\n[init]\nproviders = all\n[all]\ndefault = d\nmssl = m\n"
-                                 "[d]\nactivate = 1\n[m]\nactivate = 1\n" + parameters;
+        const std::string text = provider_configuration(parameters);
         cr_assert_eq(write(fd, text.data(), text.size()), static_cast<ssize_t>(text.size()));
         close(fd);
         cr_assert_eq(OSSL_LIB_CTX_load_config(library_.get(), path), 1);
         unlink(path);
     }
     OSSL_LIB_CTX* library() const { return library_.get(); }
-    // A module that refuses its configuration is not there; the others are.
     bool is_loaded() const { return OSSL_PROVIDER_available(library_.get(), "mssl") == 1; }
 
 private:

@@ -20,7 +20,7 @@ Bytes joined(const std::vector<Bytes>& parts) {
     for (const Bytes& p : parts) out.insert(out.end(), p.begin(), p.end());
     return out;
 }
-Bytes hello_tlv() { return encode_tlvs({Hello{}, {}, false}); }
+Bytes hello_tlv() { return encode_tlvs({Hello{}, {}, {}}); }
 
 Sealing sealing() {
     Result<Sealing> fetched = Sealing::fetch(nullptr);
@@ -48,10 +48,14 @@ Test(key_share, what_is_encoded_is_decoded) {
     hello.realm.bytes.fill(0x21);
     Token token;
     token.bytes.fill(0x42);
-    const ShareTlvs from_client{hello, token, false};
+    const ShareTlvs from_client{hello, token, {}};
     const ShareTlvs from_server{hello, {}, true};
     cr_assert(*decode_tlvs(encode_tlvs(from_client), ShareSide::client) == from_client);
     cr_assert(*decode_tlvs(encode_tlvs(from_server), ShareSide::server) == from_server);
+    const ShareTlvs from_other{hello, {}, false};
+    cr_assert(*decode_tlvs(encode_tlvs(from_other), ShareSide::server) == from_other);
+    // Whether a token was good does not show in the length.
+    cr_assert_eq(encode_tlvs(from_other).size(), encode_tlvs(from_server).size());
     // Neither takes what is the other's to say.
     cr_assert_eq(decode_tlvs(encode_tlvs(from_client), ShareSide::server).code(), Errc::malformed);
     cr_assert_eq(decode_tlvs(encode_tlvs(from_server), ShareSide::client).code(), Errc::malformed);
@@ -88,6 +92,8 @@ Test(key_share, limits_and_malformed_input) {
         {"hello with another hash", other_hash, Errc::ok},
         {"unknown type", joined({tlv(0x7fff, {}), hello, tlv(0x1234, Bytes(9))}), Errc::ok},
         {"unknown type twice", joined({hello, tlv(0x1234, {}), tlv(0x1234, {})}), Errc::ok},
+        {"type 0 twice", joined({tlv(0, {}), hello, tlv(0, Bytes(3))}), Errc::ok},
+        {"accepted, of a client", joined({hello, tlv(3, Bytes{1})}), Errc::malformed},
         {"unknown critical type", joined({hello, tlv(0x8004, {})}), Errc::unsupported},
         {"critical hello", joined({tlv(0x8001, {}), hello}), Errc::unsupported},
         {"token too short", joined({hello, tlv(2, Bytes(kTokenBytes - 1))}), Errc::malformed},
@@ -174,24 +180,61 @@ Test(token, a_file_is_read_as_written_or_refused) {
     file.secret = filled_secret(7);
     file.count = kMaxTokens;
     file.next = kMaxTokens;
+    file.reserved = kMaxTokens;
+    file.boot.bytes.fill(0x55);
     const Bytes header = encode_token_file_header(file);
     cr_assert_eq(header.size(), kTokenFileHeader);
     const Result<TokenFile> read = decode_token_file_header(header);
     cr_assert(read && read->realm == file.realm && read->membership == file.membership &&
-              read->secret.bytes == file.secret.bytes && read->count == file.count && read->next == file.next);
+              read->secret.bytes == file.secret.bytes && read->count == file.count && read->next == file.next &&
+              read->reserved == file.reserved && read->boot == file.boot);
     struct Row {
         std::size_t at;
         std::uint8_t byte;
         Errc code;
     };
     for (const Row& row : {Row{0, 'm', Errc::unsupported}, Row{7, '2', Errc::unsupported}, Row{56, 0xff, Errc::malformed},
-                           Row{96, 0xff, Errc::too_large}, Row{100, 0xff, Errc::malformed}}) {
+                           Row{96, 0xff, Errc::too_large}, Row{100, 0xff, Errc::malformed}, Row{104, 0xff, Errc::malformed}, Row{107, 0, Errc::malformed}}) {
         Bytes changed = header;
         changed[row.at] = row.byte;
         cr_assert_eq(decode_token_file_header(changed).code(), row.code, "byte %zu", row.at);
     }
     for (std::size_t n = 0; n < header.size(); ++n)
         cr_assert_eq(decode_token_file_header(View(header).first(n)).code(), Errc::malformed, "%zu bytes", n);
+}
+
+Test(token, the_next_one_is_on_the_disk_before_it_is_used) {
+    BootId now;
+    now.bytes.fill(1);
+    BootId before;
+    before.bytes.fill(2);
+    constexpr std::uint32_t kNone = 0xffffffff;
+    struct Row {
+        const char* what;
+        std::uint32_t next, reserved;
+        BootId boot, own;
+        std::uint32_t index;
+        bool sync;
+        std::uint32_t reserved_then;
+    };
+    for (const Row& row : {Row{"the first", 0, 0, {}, now, 0, true, 32}, Row{"of a batch", 5, 32, now, now, 5, false, 32},
+                           Row{"the last of a batch", 31, 32, now, now, 31, false, 32},
+                           Row{"the next batch", 32, 32, now, now, 32, true, 64}, Row{"a rest", 96, 96, now, now, 96, true, 100},
+                           Row{"the last", 99, 100, now, now, 99, false, 100}, Row{"after the last", 100, 100, now, now, kNone, false, 100},
+                           Row{"after the machine went down", 5, 32, before, now, 32, true, 64},
+                           Row{"with nothing left then", 97, 100, before, now, kNone, false, 100},
+                           Row{"no boot's name", 5, 5, {}, {}, 5, true, 6}, Row{"none any more", 5, 32, now, {}, 32, true, 33},
+                           Row{"none before", 6, 6, {}, now, 6, true, 38}}) {
+        TokenFile file;
+        file.count = 100;
+        file.next = row.next;
+        file.reserved = row.reserved;
+        file.boot = row.boot;
+        const std::optional<Taking> taking = take_next(file, row.own, 32);
+        cr_assert_eq(taking ? taking->index : kNone, row.index, "%s", row.what);
+        cr_assert(!taking || (taking->sync == row.sync && file.next == row.index + 1 && file.boot == row.own), "%s", row.what);
+        cr_assert_eq(file.reserved, row.reserved_then, "%s", row.what);
+    }
 }
 
 Test(token, an_authentication_key_is_64_digits) {

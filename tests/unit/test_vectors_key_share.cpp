@@ -22,7 +22,7 @@ std::string answer_tlvs(const Vector& v) {
     Writer hello;
     if (read->hello) put_hello(hello, *read->hello);
     return "ok hello=" + bytes_text(hello.view()) + " token=" + (read->token ? bytes_text(read->token->view()) : "-") +
-           " accepted=" + (read->accepted ? "1" : "0");
+           " accepted=" + (read->accepted.value_or(false) ? "1" : "0");
 }
 
 std::string answer(const Sealing& sealing, const Vector& v) {

@@ -16,13 +16,15 @@ def tlvs(vectors):
     def read(name, side, data):
         vectors.add("tlvs-" + name, "tlvs", {"side": side, "bytes": data}, lambda: m.read_tlvs(data, side))
 
-    hello, token, accepted = m.tlv(1, HELLO), m.tlv(2, TOKEN), m.tlv(3, b"")
+    hello, token, accepted = m.tlv(1, HELLO), m.tlv(2, TOKEN), m.tlv(3, b"\1")
     for side in ("client", "server"):
         for name, data in (("hello", hello), ("token", hello + token), ("accepted", hello + accepted),
+                           ("not-accepted", hello + m.tlv(3, b"\0")),
                            ("both", hello + token + accepted), ("nothing", b""), ("no-hello", token),
                            ("order", accepted + hello), ("token-first", token + hello),
-                           ("unknown", m.tlv(4, b"x") + hello + m.tlv(0x7fff, b"") + m.tlv(0, b"")),
-                           ("unknown-twice", hello + m.tlv(4, b"") * 2),
+                           ("unknown", m.tlv(4, b"x") + hello + m.tlv(0x7fff, b"") + m.tlv(0, b"") + accepted * (side == "server")),
+                           ("unknown-twice", hello + m.tlv(4, b"") * 2 + accepted * (side == "server")),
+                           ("zero-twice", m.tlv(0, b"") + hello + m.tlv(0, b"y") + accepted * (side == "server")),
                            ("critical", hello + m.tlv(0x8000, b"")), ("critical-hello", m.tlv(0x8001, HELLO) + hello),
                            ("hello-twice", hello * 2), ("token-twice", hello + token * 2),
                            ("accepted-twice", hello + accepted * 2)):
@@ -37,7 +39,8 @@ def tlvs(vectors):
         read("hello-" + name, "client", m.tlv(1, value))
     for n in (55, 57, 0):
         read("token-of-%d" % n, "client", hello + m.tlv(2, bytes(n)))
-    read("accepted-of-1", "server", hello + m.tlv(3, b"\0"))
+    for name, value in (("of-0", b""), ("of-2", b"\0\0"), ("2", b"\2"), ("255", b"\xff")):
+        read("accepted-" + name, "server", hello + m.tlv(3, value))
     room = m.MAX_TLVS - len(hello) - 4
     read("most", "client", hello + m.tlv(5, bytes(room)))
     read("more", "client", hello + m.tlv(5, bytes(room + 1)))
@@ -47,7 +50,7 @@ def key_share():
     vectors = Vectors("Key shares and handshake tokens.", HELLO + TOKEN)
     tlvs(vectors)
     client = sha256(b"client") + m.tlv(1, HELLO) + m.tlv(2, TOKEN)
-    server_public, plain = sha256(b"server"), m.tlv(1, HELLO) + m.tlv(3, b"")
+    server_public, plain = sha256(b"server"), m.tlv(1, HELLO) + m.tlv(3, b"\1")
     sealed = m.seal(m.answer_key(DH, client, server_public), plain)
     vectors.put("answer", "answer", {"dh": DH, "client": client, "server_public": server_public, "tlvs": plain},
                 "ok sealed=" + sealed.hex())

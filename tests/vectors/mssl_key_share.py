@@ -58,14 +58,14 @@ def read_tlvs(data, side):
         elif kind == 2:
             require(side == "client" and n == 56)
         elif kind == 3:
-            require(side == "server" and n == 0)
+            require(side == "server" and value in (b"\0", b"\1"))
         else:
             require(not kind & 0x8000, "unsupported")
             continue
         require(kind not in found)
         found[kind] = value
-    require(1 in found)
-    return {"hello": found[1], "token": found.get(2, b""), "accepted": 3 in found}
+    require(1 in found and (3 in found or side == "client"))
+    return {"hello": found[1], "token": found.get(2, b""), "accepted": found.get(3, b"\0") == b"\1"}
 
 
 def answer_key(dh, client_share, server_public):
