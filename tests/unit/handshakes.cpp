@@ -1,7 +1,9 @@
-// Thousands of TLS handshakes over mssl_x25519, in threads and after a fork, both ends in this process: none fails, nothing
-// is left of them, and under ThreadSanitizer no two touch the same without order. A program of its own, because Criterion
-// does not start under ThreadSanitizer.
+// Thousands of TLS handshakes of a member over mssl_x25519, in threads, after a fork and in children that are forked while
+// threads take tokens, both ends in one process: none fails or waits for ever, nothing is left of them, and under
+// ThreadSanitizer no two touch the same without order. A program of its own, because Criterion does not start under
+// ThreadSanitizer.
 #include <malloc.h>
+#include <fcntl.h>
 #include <openssl/core.h>
 #include <openssl/provider.h>
 #include <sys/wait.h>
@@ -16,8 +18,11 @@
 #include <vector>
 
 #include "protocol/identity.h"
+#include "tests/unit/provider_configuration.h"
+#include "tests/unit/token_samples.h"
 
 using namespace mssl;
+using namespace mssl::test;
 
 namespace {
 
@@ -29,6 +34,9 @@ constexpr int kHandshakes = 10'000;
 constexpr bool kCountsMemory = true;
 #endif
 constexpr int kThreads = 4;
+constexpr int kForks = 40;
+// Of a child that waits for what nobody will give it.
+constexpr unsigned kChildSeconds = 60;
 // What allocators and OpenSSL's caches may still take once everything has run once. One leaked key share a handshake
 // would be a hundred times this.
 constexpr std::size_t kSlack = 64 * 1024;
@@ -39,21 +47,41 @@ void check(bool good, const char* what) {
     std::exit(1);
 }
 
-struct ProviderUnload {
-    void operator()(OSSL_PROVIDER* provider) const noexcept { OSSL_PROVIDER_unload(provider); }
-};
-using ProviderPtr = std::unique_ptr<OSSL_PROVIDER, ProviderUnload>;
+// What the configuration names, gone at the end.
+class Files {
+public:
+    explicit Files(std::uint32_t tokens) {
+        check(mkdtemp(directory_) != nullptr, "a directory");
+        const std::string text = auth_key_text();
+        write("auth.key", as_view(text));
+        write("tokens", token_file_bytes(tokens));
+        const std::string at = directory_;
+        const std::string lines = provider_configuration("auth-key-file = " + at + "/auth.key\nrequire = yes\ntoken-file = " +
+                                                         at + "/tokens\n");
+        write("openssl.cnf", as_view(lines));
+    }
+    ~Files() {
+        for (const char* name : {"auth.key", "tokens", "openssl.cnf"}) unlink(path(name).c_str());
+        rmdir(directory_);
+    }
+    Files(const Files&) = delete;
+    Files& operator=(const Files&) = delete;
+    std::string path(const char* name) const { return std::string(directory_) + "/" + name; }
 
-LibCtxPtr library_with_provider() {
+private:
+    void write(const char* name, View bytes) const {
+        const int fd = open(path(name).c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        check(fd >= 0 && ::write(fd, bytes.data(), bytes.size()) == static_cast<ssize_t>(bytes.size()), name);
+        close(fd);
+    }
+    char directory_[32] = "/tmp/mssl-handshakes-XXXXXX";
+};
+
+LibCtxPtr library_with_provider(const Files& files) {
     LibCtxPtr library(OSSL_LIB_CTX_new());
     check(OSSL_PROVIDER_add_builtin(library.get(), "mssl", OSSL_provider_init) == 1, "add");
+    check(OSSL_LIB_CTX_load_config(library.get(), files.path("openssl.cnf").c_str()) == 1, "configuration");
     return library;
-}
-
-ProviderPtr load(OSSL_LIB_CTX* library, const char* name) {
-    ProviderPtr provider(OSSL_PROVIDER_load(library, name));
-    check(provider != nullptr, name);
-    return provider;
 }
 
 SslCtxPtr context(OSSL_LIB_CTX* library, const SSL_METHOD* method) {
@@ -64,8 +92,9 @@ SslCtxPtr context(OSSL_LIB_CTX* library, const SSL_METHOD* method) {
 }
 
 struct Ends {
-    Ends() : library(library_with_provider()), standard(load(library.get(), "default")), mssl(load(library.get(), "mssl")), client(context(library.get(), TLS_client_method())),
-             server(context(library.get(), TLS_server_method())) {
+    explicit Ends(const Files& files)
+        : library(library_with_provider(files)), client(context(library.get(), TLS_client_method())),
+          server(context(library.get(), TLS_server_method())) {
         const Result<KeyPair> key = KeyPair::generate();
         const Result<Certificate> certificate = RealmAuthority::make_realm(*key, "handshakes", WallTime{1'800'000'000});
         check(SSL_CTX_use_certificate(server.get(), certificate->get()) == 1 &&
@@ -74,10 +103,20 @@ struct Ends {
         SSL_CTX_set_num_tickets(server.get(), 0);
     }
     LibCtxPtr library;
-    ProviderPtr standard, mssl;
     SslCtxPtr client;
     SslCtxPtr server;
 };
+
+// Bytes of what the other side's share says.
+std::size_t said_by_peer(SSL* of, const char* name) {
+    EVP_PKEY* peer = nullptr;
+    std::uint8_t bytes[64];
+    std::size_t length = 0;
+    check(SSL_get_peer_tmp_key(of, &peer) == 1, "the other side's share");
+    const PkeyPtr owned(peer);
+    check(EVP_PKEY_get_octet_string_param(peer, name, bytes, sizeof bytes, &length) == 1, name);
+    return length;
+}
 
 void handshake(const Ends& ends) {
     const SslPtr client(SSL_new(ends.client.get()));
@@ -97,12 +136,8 @@ void handshake(const Ends& ends) {
         }
     }
     check(SSL_is_init_finished(client.get()) == 1 && SSL_is_init_finished(server.get()) == 1, "unfinished");
-    EVP_PKEY* peer = nullptr;
-    std::uint8_t hello[64];
-    std::size_t length = 0;
-    check(SSL_get_peer_tmp_key(client.get(), &peer) == 1, "the server's share");
-    const PkeyPtr owned(peer);
-    check(EVP_PKEY_get_octet_string_param(peer, "mssl-hello", hello, sizeof hello, &length) == 1 && length == 40, "hello");
+    check(said_by_peer(client.get(), "mssl-hello") == 40, "hello");
+    check(said_by_peer(server.get(), "mssl-member") == MemberSerial::size, "a member");
 }
 
 void many(const Ends& ends, int count) {
@@ -114,15 +149,34 @@ void many(const Ends& ends, int count) {
     for (std::thread& t : threads) t.join();
 }
 
-void after_fork(const Ends& ends) {
+void in_child(const Ends& ends) {
     const pid_t child = fork();
     check(child >= 0, "fork");
     if (child == 0) {
-        for (int i = 0; i < 10; ++i) handshake(ends);
+        alarm(kChildSeconds);
+        handshake(ends);
         _exit(0);
     }
     int status = 0;
-    check(waitpid(child, &status, 0) == child && status == 0, "a handshake after a fork");
+    check(waitpid(child, &status, 0) == child && status == 0, "a handshake in a child");
+}
+
+// Each child is forked at any moment of the threads' handshakes, and takes of the same file. It has a library context that
+// they do not use: OpenSSL's locks, other than ours, are lost to a child that is forked while a thread holds one.
+void forked_meanwhile(const Ends& of_threads, const Ends& of_children) {
+    in_child(of_children);
+    std::atomic<bool> ended = false;
+    std::thread others([&] {
+        many(of_threads, kHandshakes / 10);
+        ended = true;
+    });
+    int children = 0;
+    while (children < kForks && !ended) {
+        in_child(of_children);
+        ++children;
+    }
+    others.join();
+    check(children >= 3, "hardly a fork while threads had handshakes");
 }
 
 std::size_t in_use() { return mallinfo2().uordblks; }
@@ -130,10 +184,11 @@ std::size_t in_use() { return mallinfo2().uordblks; }
 }  // namespace
 
 int main() {
-    for (int i = 0; i < 3; ++i) handshake(Ends());  // loads and unloads
-    const Ends ends;
+    const Files files(3 + kHandshakes + 2 * kHandshakes / 10 + 1 + kForks);
+    for (int i = 0; i < 3; ++i) handshake(Ends(files));  // loads and unloads
+    const Ends ends(files);
     many(ends, kHandshakes / 10);
-    after_fork(ends);
+    forked_meanwhile(ends, Ends(files));
     const std::size_t before = in_use();
     many(ends, kHandshakes);
     const std::size_t after = in_use();
