@@ -16,6 +16,8 @@ libmsslbase_la_SOURCES = \
 	protocol/openssl.h \
 	protocol/result.cpp \
 	protocol/result.h \
+	protocol/seal_key.cpp \
+	protocol/seal_key.h \
 	protocol/sealing.cpp \
 	protocol/sealing.h \
 	protocol/token.cpp \

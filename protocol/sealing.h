@@ -31,7 +31,7 @@ public:
     // The algorithms of library (null: the default one), which outlives this. crypto where one is missing.
     static Result<Sealing> fetch(OSSL_LIB_CTX* library);
 
-    // HKDF without salt, info = label ‖ 0x00 ‖ context; context is at most 64 bytes. Errors: crypto.
+    // HKDF without salt, info = label ‖ 0x00 ‖ context; context is at most 128 bytes. Errors: crypto.
     Result<Secret> derive(View secret, std::string_view label, View context) const;
 
     // AES-256-GCM with an IV of zeros and no associated data: ciphertext ‖ tag. The key seals nothing else, ever.

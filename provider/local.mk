@@ -8,6 +8,8 @@ libmsslprovider_la_SOURCES = \
 	provider/fd.h \
 	provider/group.cpp \
 	provider/group.h \
+	provider/kdf.cpp \
+	provider/kdf.h \
 	provider/key.cpp \
 	provider/key.h \
 	provider/keymgmt.cpp \

@@ -8,6 +8,7 @@
 
 #include "provider/digest.h"
 #include "provider/group.h"
+#include "provider/kdf.h"
 #include "provider/key.h"
 
 namespace mssl::provider {
@@ -79,6 +80,7 @@ const OSSL_ALGORITHM* query_operation(void*, int operation, int* no_cache) noexc
     *no_cache = 0;
     switch (operation) {
     case OSSL_OP_DIGEST: return digests();
+    case OSSL_OP_KDF: return key_derivations();
     case OSSL_OP_KEYMGMT: return key_managements();
     case OSSL_OP_KEYEXCH: return key_exchanges();
     default: return nullptr;  // an operation that is not ours

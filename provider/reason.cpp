@@ -18,6 +18,7 @@ const char* text_of(Reason reason) {
     case Reason::not_member: return "not a member";
     case Reason::expired: return "membership expired";
     case Reason::wrong_realm: return "member of another realm";
+    case Reason::bad_parameter: return "parameter missing or of the wrong length";
     }
     return "unknown";
 }
@@ -33,6 +34,7 @@ Reason reason_of(Errc code) {
     case Errc::not_member: return Reason::not_member;
     case Errc::expired: return Reason::expired;
     case Errc::wrong_realm: return Reason::wrong_realm;
+    case Errc::unexpected: return Reason::bad_parameter;
     default: return Reason::internal;  // what nobody but this host brings about
     }
 }
@@ -40,7 +42,7 @@ Reason reason_of(Errc code) {
 }  // namespace
 
 const OSSL_ITEM* reason_strings() noexcept {
-    static constexpr std::uint32_t last = static_cast<std::uint32_t>(Reason::wrong_realm);
+    static constexpr std::uint32_t last = static_cast<std::uint32_t>(Reason::bad_parameter);
     static const auto table = [] {
         std::array<OSSL_ITEM, last + 1> items{};
         for (std::uint32_t i = 0; i < last; ++i)

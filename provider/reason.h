@@ -24,6 +24,7 @@ enum class Reason : std::uint32_t {
     not_member,         // membership is required
     expired,            // membership is required, and the token's has ended
     wrong_realm,        // membership is required, and the client names another realm
+    bad_parameter,      // of a key derivation: missing, or of the wrong length
 };
 
 // For OSSL_FUNC_PROVIDER_GET_REASON_STRINGS; ends with an item of zeros.

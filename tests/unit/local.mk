@@ -76,6 +76,7 @@ tests_unit_unit_tests_SOURCES = \
 	tests/unit/test_vectors.cpp \
 	tests/unit/test_vectors_frame.cpp \
 	tests/unit/test_vectors_key_share.cpp \
+	tests/unit/test_vectors_seal_key.cpp \
 	tests/unit/test_wire.cpp \
 	tests/unit/tls_fixture.cpp \
 	tests/unit/tls_fixture.h \

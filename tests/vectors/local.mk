@@ -22,8 +22,11 @@ EXTRA_DIST += \
 	tests/vectors/mssl_frames.py \
 	tests/vectors/mssl_key_share.py \
 	tests/vectors/mssl_protocol.py \
+	tests/vectors/mssl_seal_key.py \
 	tests/vectors/object_vectors.py \
 	tests/vectors/resolved.vec \
+	tests/vectors/seal_key.vec \
+	tests/vectors/seal_key_vectors.py \
 	tests/vectors/ticket.vec \
 	tests/vectors/vector_lines.py \
 	tests/vectors/vectors-hold \

@@ -10,6 +10,7 @@ import frame_vectors
 import key_share_vectors
 import merkle_vectors
 import object_vectors
+import seal_key_vectors
 
 FILES = {
     "merkle": merkle_vectors.merkle,
@@ -18,6 +19,7 @@ FILES = {
     "manifest": object_vectors.manifests,
     "frames": frame_vectors.frames,
     "key_share": key_share_vectors.key_share,
+    "seal_key": seal_key_vectors.seal_key,
     "resolved": frame_vectors.resolved,
 }
 
