@@ -24,6 +24,10 @@ inline constexpr std::size_t kMaxTlvBytes = 16 * 1024;
 inline constexpr std::size_t kMaxFurtherTlvBytes = kMaxTlvBytes - 256;
 inline constexpr std::size_t kX25519Bytes = 32;  // RFC 7748 §5
 
+inline constexpr const char* kX25519Group = "mssl_x25519";
+// ecdhe_private_use of RFC 8446 §4.2.7: 0xFE00 … 0xFEFF.
+inline constexpr std::uint16_t kX25519GroupId = 0xFE4D;
+
 enum class TlvType : std::uint16_t {
     hello = 1,     // either side, once: kHelloBytes; of another version more or less
     token = 2,     // client: kTokenBytes

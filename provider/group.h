@@ -3,11 +3,10 @@
 
 #include <openssl/core.h>
 
+#include "protocol/key_share.h"
+
 namespace mssl::provider {
 
-inline constexpr const char* kX25519Group = "mssl_x25519";
-// ecdhe_private_use of RFC 8446 §4.2.7: 0xFE00 … 0xFEFF.
-inline constexpr unsigned kX25519GroupId = 0xFE4D;
 inline constexpr int kX25519Bits = 253;
 inline constexpr int kX25519SecurityBits = 128;
 

@@ -49,6 +49,9 @@ Hello Provider::hello() const {
 
 namespace {
 
+// What is wrong with the module's parameters; not set where nothing is (provider-mssl(7), FOR APPLICATIONS).
+constexpr const char* kErrorParam = "mssl-error";
+
 void teardown(void* context) noexcept { delete static_cast<Provider*>(context); }
 
 const OSSL_PARAM* gettable_params(void*) noexcept {
@@ -57,12 +60,14 @@ const OSSL_PARAM* gettable_params(void*) noexcept {
         OSSL_PARAM_utf8_ptr(OSSL_PROV_PARAM_VERSION, nullptr, 0),
         OSSL_PARAM_utf8_ptr(OSSL_PROV_PARAM_BUILDINFO, nullptr, 0),
         OSSL_PARAM_int(OSSL_PROV_PARAM_STATUS, nullptr),
+        OSSL_PARAM_utf8_ptr(kErrorParam, nullptr, 0),
         OSSL_PARAM_END,
     };
     return params;
 }
 
-int get_params(void*, OSSL_PARAM params[]) noexcept {
+int get_params(void* context, OSSL_PARAM params[]) noexcept {
+    const Status& configured = static_cast<const Provider*>(context)->configured();
     struct Text {
         const char* key;
         const char* value;
@@ -73,7 +78,9 @@ int get_params(void*, OSSL_PARAM params[]) noexcept {
         if (p != nullptr && OSSL_PARAM_set_utf8_ptr(p, text.value) != 1) return 0;
     }
     OSSL_PARAM* status = OSSL_PARAM_locate(params, OSSL_PROV_PARAM_STATUS);
-    return status == nullptr || OSSL_PARAM_set_int(status, 1) == 1 ? 1 : 0;
+    if (status != nullptr && OSSL_PARAM_set_int(status, configured ? 1 : 0) != 1) return 0;
+    OSSL_PARAM* error = OSSL_PARAM_locate(params, kErrorParam);
+    return error == nullptr || configured || OSSL_PARAM_set_utf8_ptr(error, configured.error().detail.c_str()) == 1 ? 1 : 0;
 }
 
 const OSSL_ALGORITHM* query_operation(void*, int operation, int* no_cache) noexcept {

@@ -25,6 +25,7 @@ struct Read {
     InterceptOptions intercept;
     CaOptions ca;
     MemberOptions member;
+    DoctorOptions doctor;
     std::string expires;
     std::string at;
     std::string help_for;
@@ -149,6 +150,14 @@ void member_verb(CLI::App& app, MemberOptions& o, std::string& expires) {
         ->type_name("HEX");
 }
 
+void doctor_verb(CLI::App& app, DoctorOptions& o) {
+    CLI::App* verb = app.add_subcommand("doctor", "whether this host's OpenSSL programs negotiate mSSL");
+    CLI::Option* server = verb->add_option("server", o.server, "a server that is to answer with it (port 443 unless given)")
+                              ->type_name("HOST[:PORT]");
+    verb->add_option("--servername", o.server_name, "the name to ask for instead of HOST")->type_name("NAME")->needs(server);
+    verb->add_flag("--members-only", o.members_only, "the server is to refuse who is no member")->needs(server);
+}
+
 Command chosen(const CLI::App& app, Read& read) {
     if (app.got_subcommand("hash")) return read.hash;
     if (app.got_subcommand("show")) return read.show;
@@ -157,6 +166,7 @@ Command chosen(const CLI::App& app, Read& read) {
     if (app.got_subcommand("intercept")) return read.intercept;
     if (app.got_subcommand("ca")) return read.ca;
     if (app.got_subcommand("member")) return read.member;
+    if (app.got_subcommand("doctor")) return read.doctor;
     return read.status;
 }
 
@@ -196,6 +206,7 @@ CommandLine read_guarded(int argc, char** argv) {
     intercept_verb(app, read.intercept);
     ca_verb(app, read.ca);
     member_verb(app, read.member, read.expires);
+    doctor_verb(app, read.doctor);
     CLI::App* help = app.add_subcommand("help", "this list, or the options of a verb");
     help->add_option("verb", read.help_for);
 

@@ -51,6 +51,8 @@ struct AddressesFree {
     void operator()(addrinfo* a) const noexcept { freeaddrinfo(a); }
 };
 
+}  // namespace
+
 Status wait_for(int fd, short events, const Waiting& waiting) {
     const auto begun = std::chrono::steady_clock::now();
     for (;;) {
@@ -93,8 +95,6 @@ Result<Fd> connect_to(const Endpoint& at, const Waiting& waiting) {
     }
     return last;
 }
-
-}  // namespace
 
 std::string_view HttpResponse::field(std::string_view name) const {
     for (const auto& [field_name, value] : fields)

@@ -25,6 +25,11 @@ struct Waiting {
     std::chrono::milliseconds patience{std::chrono::minutes(2)};
 };
 
+// A connection, non-blocking. Errors: unreachable, timed_out, cancelled.
+Result<Fd> connect_to(const Endpoint& at, const Waiting& waiting);
+// Until fd can be read or written (events of poll(2)). Errors: timed_out, cancelled, io.
+Status wait_for(int fd, short events, const Waiting& waiting);
+
 struct HttpRequest {
     std::string method = "GET";
     std::string target;  // origin-form, or absolute-form for a proxy

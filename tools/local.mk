@@ -12,6 +12,7 @@ libtools_la_SOURCES = \
 	tools/command.h \
 	tools/describe.cpp \
 	tools/describe.h \
+	tools/doctor.cpp \
 	tools/envelope.cpp \
 	tools/envelope.h \
 	tools/files.cpp \
@@ -28,6 +29,8 @@ libtools_la_SOURCES = \
 	tools/listening.cpp \
 	tools/listening.h \
 	tools/member.cpp \
+	tools/openssl_setup.cpp \
+	tools/openssl_setup.h \
 	tools/partial.cpp \
 	tools/partial.h \
 	tools/progress.cpp \
@@ -40,13 +43,15 @@ libtools_la_SOURCES = \
 	tools/status.h \
 	tools/text.cpp \
 	tools/text.h \
+	tools/tls_probe.cpp \
+	tools/tls_probe.h \
 	tools/transfer_view.cpp \
 	tools/transfer_view.h \
 	tools/url.cpp \
 	tools/url.h \
 	tools/verbs.h \
 	$(end_of_list)
-libtools_la_CPPFLAGS = $(AM_CPPFLAGS) -DMSSL_SBINDIR='"$(sbindir)"'
+libtools_la_CPPFLAGS = $(AM_CPPFLAGS) -DMSSL_SBINDIR='"$(sbindir)"' -DMSSL_MODULESDIR='"$(modulesdir)"'
 
 bin_PROGRAMS += mssl
 mssl_SOURCES = \

@@ -89,8 +89,14 @@ struct MemberOptions {  // mssl member issue
     std::string serial;  // of a membership that gets more tokens; empty: a new one
 };
 
+struct DoctorOptions {
+    std::string server;       // host:port that is to answer; empty: none is asked
+    std::string server_name;  // empty: the host
+    bool members_only = false;  // the server is to refuse everybody else
+};
+
 using Command = std::variant<HashOptions, ShowOptions, GetOptions, PublishOptions, StatusOptions, InterceptOptions,
-                             CaOptions, MemberOptions>;
+                             CaOptions, MemberOptions, DoctorOptions>;
 
 // Each returns the exit status and has told standard error why when it is not kDone.
 int run(const HashOptions& options);
@@ -101,5 +107,6 @@ int run(const StatusOptions& options);
 int run(const InterceptOptions& options);
 int run(const CaOptions& options);
 int run(const MemberOptions& options);
+int run(const DoctorOptions& options);
 
 }  // namespace mssl::tools
