@@ -12,6 +12,15 @@ constexpr Duration kBufferRetry = std::chrono::milliseconds(10);
 
 }  // namespace
 
+// Keeps the read alive while it waits; the loop has it, so that it goes with the loop at the latest.
+struct ColdRead::Retry final : Disposable {
+    Retry(Loop& loop, std::shared_ptr<ColdRead> read) : of(std::move(read)), timer(loop, [this] { of->retry(this); }) {
+        timer.start(kBufferRetry);
+    }
+    const std::shared_ptr<ColdRead> of;
+    Timer timer;
+};
+
 std::shared_ptr<ColdRead> ColdRead::create(Runtime& runtime, Loop& loop, std::shared_ptr<HostedObject> object,
                                            std::function<void(bool)> pause) {
     return std::shared_ptr<ColdRead>(new ColdRead(runtime, loop, std::move(object), std::move(pause)));
@@ -65,15 +74,16 @@ bool ColdRead::ensure_buffer() {
 }
 
 void ColdRead::retry_later() {
-    if (retry_) return;
-    retry_ = std::make_unique<Timer>(*loop_, [self = shared_from_this()] {
-        const std::shared_ptr<ColdRead> hold = self;
-        hold->retry_.reset();
-        const Bytes held = std::exchange(hold->stash_, {});
-        hold->take(held);
-        hold->update_pause();
-    });
-    retry_->start(kBufferRetry);
+    if (std::exchange(retrying_, true)) return;
+    loop_->adopt(std::make_unique<Retry>(*loop_, shared_from_this()));
+}
+
+void ColdRead::retry(Retry* due) {
+    loop_->release(due);
+    retrying_ = false;
+    const Bytes held = std::exchange(stash_, {});
+    take(held);
+    update_pause();
 }
 
 void ColdRead::submit_block() {
@@ -93,7 +103,10 @@ void ColdRead::arrived(BlockIndex block, BlockData data, std::uint32_t length, c
         const Hashed h = std::move(at->second);
         hashed_.erase(at);
         object_->append(BlockIndex{next_++}, h.data, h.length, h.node);
-        object_->when_room([self = shared_from_this()] { self->loop_->post([self] { self->block_done(); }); });
+        // The object must not hold who holds it. Who has gone needs no word.
+        object_->when_room([weak = weak_from_this(), &loop = *loop_] {
+            if (auto self = weak.lock()) loop.post([self = std::move(self)] { self->block_done(); });
+        });
     }
 }
 
@@ -120,12 +133,10 @@ void ColdRead::finish() {
 
 void ColdRead::fail(const Error& why) {
     if (broken_) return;
-    const std::shared_ptr<ColdRead> hold = shared_from_this();  // the timer's may be the last
     broken_ = true;
     finished_ = true;
     detach();
     stash_.clear();
-    retry_.reset();
     object_->loop().post([object = object_, why] { object->withdraw(why); });
 }
 

@@ -5,7 +5,7 @@
 //
 // Throttled by the buffers, the hashing and the spool, and by no reader that is slow (HostedObject::when_room).
 //
-// Thread rules: the exchange's loop. It lives on by itself until what was fed is appended.
+// Thread rules: the exchange's loop. It lives on by itself until what was fed is appended, or the loop ends.
 #pragma once
 
 #include <functional>
@@ -42,7 +42,9 @@ private:
     ColdRead(Runtime& runtime, Loop& loop, std::shared_ptr<HostedObject> object, std::function<void(bool)> pause);
     void take(View piece);
     bool ensure_buffer();
+    struct Retry;
     void retry_later();
+    void retry(Retry* due);
     void submit_block();
     void arrived(BlockIndex block, BlockData data, std::uint32_t length, const Hash& node);
     void block_done();
@@ -53,7 +55,6 @@ private:
     std::shared_ptr<HostedObject> object_;
     std::function<void(bool)> pause_;
     Geometry geometry_;
-    std::unique_ptr<Timer> retry_;  // for buffers; holds this while it runs, so that it ends in its loop
 
     std::shared_ptr<std::uint8_t[]> buffer_;
     std::uint32_t filled_ = 0;
@@ -61,6 +62,7 @@ private:
     std::uint64_t block_ = 0;     // that buffer_ is
     Bytes stash_;                 // what came while there was no buffer
     std::size_t in_flight_ = 0;
+    bool retrying_ = false;       // for a buffer
     bool paused_ = false;
     bool finished_ = false;
     bool broken_ = false;

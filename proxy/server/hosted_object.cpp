@@ -201,8 +201,9 @@ void Hosted::append(BlockIndex block, BlockData data, std::uint32_t length, cons
 }
 
 void Hosted::when_room(std::function<void()> go) {
-    source_->when_room([self = shared_from_this(), go = std::move(go)] {
-        if (self->pace_)
+    source_->when_room([weak = weak_from_this(), go = std::move(go)] {
+        const auto self = weak.lock();
+        if (self && self->pace_)
             self->pace_->when_near(go);
         else
             go();

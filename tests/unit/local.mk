@@ -23,6 +23,7 @@ tests_unit_unit_tests_SOURCES = \
 	tests/unit/test_bytes.cpp \
 	tests/unit/test_catalog.cpp \
 	tests/unit/test_client_hello.cpp \
+	tests/unit/test_cold_read.cpp \
 	tests/unit/test_cold_reads.cpp \
 	tests/unit/test_config.cpp \
 	tests/unit/test_directory.cpp \
