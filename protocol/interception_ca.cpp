@@ -62,6 +62,24 @@ Result<X509Ptr> issue_certificate(const Contents& c, EVP_PKEY* subject_key, X509
     return made;
 }
 
+// The whole of IPv4, or of IPv6: address and mask, all zero (RFC 5280 §4.2.1.10).
+bool is_every_address(const GENERAL_SUBTREE* subtree, int address_bytes) {
+    if (subtree->base->type != GEN_IPADD) return false;
+    const ASN1_OCTET_STRING* ip = subtree->base->d.iPAddress;
+    const unsigned char* data = ASN1_STRING_get0_data(ip);
+    return ASN1_STRING_length(ip) == 2 * address_bytes && std::all_of(data, data + 2 * address_bytes, [](unsigned char b) { return b == 0; });
+}
+
+bool excludes_addresses(const NAME_CONSTRAINTS* constraints) {
+    bool v4 = false, v6 = false;
+    for (int i = 0; i < sk_GENERAL_SUBTREE_num(constraints->excludedSubtrees); ++i) {
+        const GENERAL_SUBTREE* subtree = sk_GENERAL_SUBTREE_value(constraints->excludedSubtrees, i);
+        v4 = v4 || is_every_address(subtree, 4);
+        v6 = v6 || is_every_address(subtree, 16);
+    }
+    return v4 && v6;
+}
+
 std::string permitted_name(const GENERAL_SUBTREE* subtree) {
     if (subtree->base->type != GEN_DNS) return {};
     const ASN1_IA5STRING* name = subtree->base->d.dNSName;
@@ -146,6 +164,8 @@ Status InterceptionCa::read() {
         hosts_.push_back(std::move(name));
     }
     if (hosts_.empty()) return fail(Errc::bad_certificate, "name constraints that permit no host: it could vouch for any site");
+    if (!excludes_addresses(constraints.get()))
+        return fail(Errc::bad_certificate, "name constraints that do not exclude addresses: it could vouch for any of them");
     return {};
 }
 
@@ -170,6 +190,16 @@ std::string InterceptionCa::subject() const {
     const BioPtr out(BIO_new(BIO_s_mem()));
     if (!out || X509_NAME_print_ex(out.get(), X509_get_subject_name(certificate_.get()), 0, XN_FLAG_RFC2253) < 0) return {};
     return text_of(out.get());
+}
+
+bool InterceptionCa::is_one(const X509* certificate) {
+    const X509_NAME* name = X509_get_subject_name(certificate);
+    const int at = X509_NAME_get_index_by_NID(name, NID_organizationName, -1);
+    if (at < 0) return false;
+    const ASN1_STRING* value = X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, at));
+    const std::string_view organisation(reinterpret_cast<const char*>(ASN1_STRING_get0_data(value)),
+                                        static_cast<std::size_t>(ASN1_STRING_length(value)));
+    return organisation == kOrganisation;
 }
 
 Hash InterceptionCa::fingerprint() const {

@@ -21,15 +21,15 @@ public:
     static constexpr const char* kCertificateFile = "ca.pem";
     static constexpr std::size_t kMaxHosts = 256;
     static constexpr int kMaxDays = 3653;  // ten years
-    static constexpr std::size_t kMaxPemBytes = 64 * 1024;  // kMaxHosts of the longest names
+    static constexpr std::size_t kMaxPemBytes = 128 * 1024;  // kMaxHosts of the longest names take 87 KiB
     // How long a leaf is good for. It lives in the daemon's memory alone and is made again in time.
     static constexpr std::int64_t kLeafSeconds = 2 * 86400;
 
     // A new P-256 key and self-signed certificate. hosts: 1 to kMaxHosts lower-case DNS names, no addresses (there is no SNI for
     // them); days: 1 to kMaxDays. Errors: config (names what is wrong), crypto.
     static Result<InterceptionCa> make(const std::vector<std::string>& hosts, WallTime now, int days);
-    // What to_pem() wrote. Errors: malformed, bad_certificate: not a CA, not the key's, or not constrained to DNS names: one that
-    // could vouch for anything is not used.
+    // What to_pem() wrote. Errors: malformed, bad_certificate: not a CA, not the key's, or not constrained as make() does it: one
+    // that could vouch for any name, or for addresses, is not used.
     static Result<InterceptionCa> from_pem(std::string_view pem);
 
     // PKCS #8 and certificate, in one piece so that the two cannot come apart. Secret: the caller clears it (OPENSSL_cleanse).
@@ -41,6 +41,9 @@ public:
     WallTime not_before() const { return not_before_; }
     WallTime not_after() const { return not_after_; }
     std::string subject() const;  // RFC 2253, one line
+    // Whether certificate says that it is such a CA, of this host or of another. It says nothing about servers: only to
+    // applications does a CA like this vouch for anybody.
+    static bool is_one(const X509* certificate);
     Hash fingerprint() const;     // SHA-256 of the certificate's DER
     X509* certificate() const { return certificate_.get(); }  // owned by this
 

@@ -20,6 +20,8 @@
 namespace mssl::tools {
 namespace {
 
+// Where Debian's update-ca-certificates(8) looks for what the administrator adds.
+constexpr char kInstalled[] = "/usr/local/share/ca-certificates/mssl-interception.crt";
 constexpr mode_t kKeyMode = 0600, kCertificateMode = 0644, kDirectoryMode = 0755;
 
 int give_up(const Error& error) {
@@ -32,50 +34,66 @@ WallTime now() { return WallTime{static_cast<std::int64_t>(std::time(nullptr))};
 std::string key_file(const CaOptions& o) { return o.directory + "/" + InterceptionCa::kKeyFile; }
 std::string certificate_file(const CaOptions& o) { return o.directory + "/" + InterceptionCa::kCertificateFile; }
 
-// Root makes it for the daemon, which is whoever owns the directory that it is made in.
-Status give_to_owner_of(const std::string& directory, int fd) {
-    struct stat s {};
-    if (geteuid() != 0) return {};
-    if (stat(directory.c_str(), &s) != 0) return errno_error(directory);
-    if (fchown(fd, s.st_uid, s.st_gid) != 0) return errno_error("giving it to the owner of " + directory);
-    return {};
-}
-
-Status make_directory(const std::string& path) {
-    if (mkdir(path.c_str(), kDirectoryMode) != 0) {
-        if (errno == EEXIST) return {};
-        return errno_error(path);
+// The directory of a CA, held open. Root makes it for the daemon, in a directory that is the daemon's: whatever is put in its place
+// meanwhile, a link to elsewhere say, root changes nothing but what is in here.
+class Place {
+public:
+    static Result<Place> make(const std::string& path) {
+        std::string name = path;
+        while (name.size() > 1 && name.ends_with('/')) name.pop_back();
+        const std::size_t slash = name.rfind('/');
+        const std::string parent = slash == std::string::npos ? "." : slash == 0 ? "/" : name.substr(0, slash);
+        const Fd above(open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+        if (!above) return errno_error(parent);
+        if (slash != std::string::npos) name.erase(0, slash + 1);
+        const bool made = mkdirat(above.get(), name.c_str(), kDirectoryMode) == 0;
+        if (!made && errno != EEXIST) return errno_error(path);
+        Place out;
+        out.path_ = path;
+        out.fd_ = Fd(openat(above.get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+        if (!out.fd_) return errno_error(path);
+        if (made)
+            if (Status s = out.give_to_owner_of(above, out.fd_); !s) return s.error();
+        return out;
     }
-    const std::size_t slash = path.rfind('/');
-    const std::string parent = slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
-    const Fd fd(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (!fd) return errno_error(path);
-    return give_to_owner_of(parent, fd.get());
-}
 
-// After Ok it survives a crash; until then what was there does.
-Status replace_file(const std::string& directory, const std::string& path, std::string_view content, mode_t mode) {
-    const std::string temporary = path + ".new";
-    (void)unlink(temporary.c_str());
-    Fd fd(open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, kKeyMode));
-    if (!fd) return errno_error(temporary);
-    const View bytes(reinterpret_cast<const std::uint8_t*>(content.data()), content.size());
-    Status s = write_all(fd.get(), bytes);
-    if (s) s = give_to_owner_of(directory, fd.get());
-    if (s && (fchmod(fd.get(), mode) != 0 || fsync(fd.get()) != 0 || rename(temporary.c_str(), path.c_str()) != 0)) s = errno_error(path);
-    if (!s) (void)unlink(temporary.c_str());
-    const Fd folder(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (s && (!folder || fsync(folder.get()) != 0)) s = errno_error(directory);
-    return s;
-}
+    // After Ok it survives a crash; until then what was there does.
+    Status replace(const std::string& name, std::string_view content, mode_t mode) const {
+        const std::string temporary = name + ".new";
+        (void)unlinkat(fd_.get(), temporary.c_str(), 0);
+        const Fd fd(openat(fd_.get(), temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, kKeyMode));
+        if (!fd) return errno_error(path_ + "/" + temporary);
+        Status s = write_all(fd.get(), View(reinterpret_cast<const std::uint8_t*>(content.data()), content.size()));
+        if (s) s = give_to_owner_of(fd_, fd);
+        if (s && (fchmod(fd.get(), mode) != 0 || fsync(fd.get()) != 0 || renameat(fd_.get(), temporary.c_str(), fd_.get(), name.c_str()) != 0 ||
+                  fsync(fd_.get()) != 0))
+            s = errno_error(path_ + "/" + name);
+        if (!s) (void)unlinkat(fd_.get(), temporary.c_str(), 0);
+        return s;
+    }
+
+private:
+    Place() = default;
+    Status give_to_owner_of(const Fd& directory, const Fd& made) const {
+        struct stat s {};
+        if (geteuid() != 0) return {};
+        if (fstat(directory.get(), &s) != 0 || fchown(made.get(), s.st_uid, s.st_gid) != 0) return errno_error("giving an owner to what is in " + path_);
+        return {};
+    }
+
+    std::string path_;
+    Fd fd_;
+};
 
 // The key first: it holds the certificate as well, and is all that the daemon reads.
 Status store(const CaOptions& o, const InterceptionCa& ca) {
+    const Result<Place> place = Place::make(o.directory);
+    if (!place) return place.error();
     Result<std::string> pem = ca.to_pem();
     if (!pem) return pem.error();
-    Status s = replace_file(o.directory, key_file(o), *pem, kKeyMode);
+    Status s = place->replace(InterceptionCa::kKeyFile, *pem, kKeyMode);
     OPENSSL_cleanse(pem->data(), pem->size());
-    if (s) s = replace_file(o.directory, certificate_file(o), ca.certificate_pem(), kCertificateMode);
+    if (s) s = place->replace(InterceptionCa::kCertificateFile, ca.certificate_pem(), kCertificateMode);
     return s;
 }
 
@@ -102,19 +120,19 @@ void print(const CaOptions& o, const InterceptionCa& ca) {
     const Hash fingerprint = ca.fingerprint();
     std::printf("certificate  %s\n  subject    %s\n  sites      %s\n  not after  %s\n  SHA-256    %s\n\n", file.c_str(), ca.subject().c_str(),
                 joined(ca.hosts()).c_str(), iso_time(ca.not_after()).c_str(), fingerprint.hex().c_str());
-    const char* f = file.c_str();
+    // The directory is for the daemon's eyes: programs of other users are told of the copy that they can read.
     std::printf("Whoever trusts it believes this host's msslproxy for these sites and names below them, and for no others.\n"
+                "  as root      install -m 644 %s %s\n"
+                "  this host    update-ca-certificates   (Debian)\n"
                 "  one curl     curl --cacert %s https://%s/\n"
-                "  this host    install -m 644 %s /usr/local/share/ca-certificates/mssl-interception.crt\n"
-                "  (Debian)     update-ca-certificates\n"
                 "  Chromium     certutil -d sql:$HOME/.pki/nssdb -A -n mssl-interception -t C,, -i %s\n"
                 "  Firefox      certutil -d sql:PROFILE -A -n mssl-interception -t C,, -i %s\n"
                 "               (PROFILE: the profile's directory, from about:profiles)\n"
                 "To have it believed no more, before the files here are deleted:\n"
-                "  this host    rm /usr/local/share/ca-certificates/mssl-interception.crt\n"
+                "  this host    rm %s\n"
                 "               update-ca-certificates --fresh\n"
                 "  NSS          certutil -d sql:DIRECTORY -D -n mssl-interception\n",
-                f, ca.hosts().front().c_str(), f, f, f);
+                file.c_str(), kInstalled, kInstalled, ca.hosts().front().c_str(), kInstalled, kInstalled, kInstalled);
 }
 
 int show(const CaOptions& o) {
@@ -146,7 +164,6 @@ int make(const CaOptions& o, std::vector<std::string> hosts) {
     hosts.erase(std::unique(hosts.begin(), hosts.end()), hosts.end());
     const Result<InterceptionCa> ca = InterceptionCa::make(hosts, now(), o.days);
     if (!ca) return give_up(ca.error());
-    if (Status s = make_directory(o.directory); !s) return give_up(s.error());
     if (Status s = store(o, *ca); !s) return give_up(s.error());
     print(o, *ca);
     return kDone;

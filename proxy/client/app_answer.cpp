@@ -47,6 +47,11 @@ void AppConnection::answer_head(ResponseHead head) {
 }
 
 bool AppConnection::answer_body(View piece) {
+    if (state_ == State::hello) {  // who speaks first is no TLS server
+        pass_on();
+        pump();
+        if (over()) return false;
+    }
     if (state_ != State::tunnel) {
         if (state_ != State::answering || !turn_.head_sent) return true;
         const Result<BodyWriter::Frame> frame = turn_.body.frame(piece.size());
@@ -64,6 +69,7 @@ bool AppConnection::answer_body(View piece) {
 }
 
 void AppConnection::answer_end() {
+    if (state_ == State::hello) pass_on();
     if (state_ == State::tunnel) {
         turn_.answer_over = true;
         read_at_ = loop_->now();
@@ -93,7 +99,8 @@ void AppConnection::answer_failed(std::uint16_t status, std::string_view text, c
 
 void AppConnection::answer_tunnel() {
     if (state_ != State::answering) return;
-    state_ = State::tunnel;
+    state_ = turn_.looked_into ? State::hello : State::tunnel;
+    read_at_ = loop_->now();
     turn_.request_over = turn_.request_paused = turn_.answer_over = false;
     pump();
 }

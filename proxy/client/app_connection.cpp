@@ -18,7 +18,8 @@ constexpr Duration kHeadTime = std::chrono::seconds(30);      // from a head's f
 constexpr Duration kIdleTime = std::chrono::seconds(75);      // between requests: as common servers keep connections
 constexpr Duration kContentTime = std::chrono::seconds(60);   // content of a request that does not come: 408
 constexpr Duration kStalledTime = std::chrono::seconds(120);  // output that the application does not take
-// To the port of https who says nothing first speaks another protocol than TLS (SSH, say), and waits for the other side.
+// To the port of https who says nothing first speaks another protocol than TLS (SSH, say), and waits for the other side, where that is
+// not connected yet and so cannot speak.
 constexpr Duration kSilentTime = std::chrono::seconds(2);
 constexpr Duration kHalfTunnelTime = std::chrono::minutes(10);  // a tunnel with one end closed, and silence
 // An application that ended its direction may have gone: it is written to, or taken for gone (DESIGN 3: within a second).
@@ -69,6 +70,7 @@ void AppConnection::on_open() {
     if (state_ == State::securing) {
         state_ = State::waiting;
         read_at_ = loop_->now();
+        if (all_->draining_) return finish();
     }
     update_interest();
 }
@@ -282,8 +284,9 @@ void AppConnection::tick() {
         return;
     case State::hello:
         if (in_head_ ? now - head_since_ > kHeadTime
-                     : destination_->authority.port == default_port(Scheme::https) && now - read_at_ >= kSilentTime) {
-            begin_unasked_tunnel();
+                     : destination_->authority.port == default_port(Scheme::https) &&
+                           now - read_at_ >= (answering_ ? kIdleTime : kSilentTime)) {
+            pass_on();
             pump();
         } else if (now - read_at_ > kIdleTime) {
             finish();

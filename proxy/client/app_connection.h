@@ -3,6 +3,7 @@
 //
 //     greeting (SOCKS) ──asked──▶ hello, waiting for HTTP, or tunnel
 //     hello ──TLS for a site that is intercepted──▶ securing ──handshake done──▶ waiting
+//       │       (to an address that was asked for: connected first, as its answer says; dropped here)
 //       ├──no TLS──▶ waiting for HTTP; to the port of https: tunnel
 //       └──any other TLS──▶ answering by a tunnel, from the first byte on
 //     waiting ──head──▶ answering ──answer and request over──▶ waiting (keep-alive) or ending
@@ -61,6 +62,7 @@ private:
         std::optional<MonoTime> unfed;      // there is nothing of the object to write, since then
         bool to_a_proxy = false;            // the application knows that it speaks to one
         bool unasked = false;               // a tunnel that the application knows nothing of: it is told nothing
+        bool looked_into = false;           // a tunnel whose first bytes may be for a site that is intercepted
         BodyWriter body;
         std::uint16_t status = 0;
         std::uint64_t body_bytes = 0;
@@ -87,6 +89,7 @@ private:
     bool step_greeting();
     void begin_asked();
     bool step_hello();
+    void pass_on();
     void begin_unasked_tunnel();
     void begin_tunnel_turn();
     void fail_asked(SocksReply code);

@@ -36,7 +36,7 @@ bool AppConnection::step_greeting() {
 void AppConnection::begin_asked() {
     destination_.emplace(socks_->destination());
     const bool tls = all_->gate_.may_be_intercepted(*destination_);
-    if (tls || destination_->authority.port == kHttpPort || all_->sites_->find(UrlRoot{Scheme::http, destination_->authority})) {
+    if ((tls && !destination_->address) || destination_->authority.port == kHttpPort || all_->sites_->find(UrlRoot{Scheme::http, destination_->authority})) {
         socks_.reset();
         queue(socks_reply(SocksReply::succeeded));
         if (!over()) state_ = tls ? State::hello : State::waiting;
@@ -44,6 +44,7 @@ void AppConnection::begin_asked() {
     }
     turn_ = {};
     turn_.to.authority = destination_->authority;
+    turn_.looked_into = tls;
     begin_tunnel_turn();
 }
 
@@ -72,7 +73,12 @@ bool AppConnection::step_hello() {
         return true;
     }
     // This proxy's own connection would be answered by it, and be relayed by another, and so on: it ends there.
-    if (judged.kind != Kind::terminate || all_->own_->contains(stream_->peer())) return begin_unasked_tunnel(), !over();
+    if (judged.kind != Kind::terminate || all_->own_->contains(stream_->peer())) return pass_on(), !over();
+    // What we said in the clear, and it has not read yet, would end up within TLS.
+    if (!out_.empty()) return false;
+    drop_answer();
+    turn_ = {};
+    in_.restart();
     secured_ = std::move(judged.site);
     secured_root_ = {Scheme::https, {std::move(judged.host), port}};
     state_ = State::securing;
@@ -82,6 +88,13 @@ bool AppConnection::step_hello() {
     return false;
 }
 
+// Not ours to look into: on to where it was going, with what came of it.
+void AppConnection::pass_on() {
+    in_head_ = false;
+    if (!answering_) return begin_unasked_tunnel();
+    state_ = State::tunnel;
+}
+
 // What came of it waits in in_, and goes first.
 void AppConnection::begin_unasked_tunnel() {
     if (all_->own_->contains(stream_->peer())) {
@@ -89,7 +102,6 @@ void AppConnection::begin_unasked_tunnel() {
                      {{"destination", destination_->authority.host}});
         return abort();
     }
-    in_head_ = false;
     turn_ = {};
     turn_.unasked = true;
     turn_.to = {Scheme::https, destination_->authority};
@@ -108,10 +120,16 @@ void AppConnection::fail_asked(SocksReply code) {
     finish();
 }
 
-// A tunnel that may carry TLS for an intercepted site is answered at once: what it carries says where it goes.
+// A tunnel to an intercepted site is answered at once: whether that can be reached is the site's business. One to an address may be
+// to anybody, who is connected to first, and has the word if that is who speaks first.
 void AppConnection::begin_connect(Authority to) {
     Destination destination(to);
-    if (!all_->gate_.may_be_intercepted(destination)) return begin_tunnel(std::move(to));
+    const bool may_be = all_->gate_.may_be_intercepted(destination);
+    if (!may_be || destination.address) {
+        turn_.looked_into = may_be;
+        if (may_be) destination_ = std::move(destination);
+        return begin_tunnel(std::move(to));
+    }
     ResponseHead head;
     head.status = 200;
     head.reason = "Connection established";
@@ -119,7 +137,6 @@ void AppConnection::begin_connect(Authority to) {
     if (over()) return;
     destination_ = std::move(destination);
     turn_ = {};
-    in_.restart();
     state_ = State::hello;
 }
 

@@ -57,7 +57,10 @@ struct ClientSide::Impl {
 
     static Result<std::shared_ptr<LeafCache>> open_leaves(const ClientConfig& client) {
         const bool wanted = std::ranges::any_of(client.sites, [](const SiteConfig& s) { return s.intercept_tls; });
-        return wanted ? LeafCache::open(client.interception_ca) : std::shared_ptr<LeafCache>();
+        if (!wanted) return std::shared_ptr<LeafCache>();
+        Result<std::shared_ptr<LeafCache>> leaves = LeafCache::open(client.interception_ca);
+        if (leaves) (*leaves)->warn_of_its_end(wall_now());
+        return leaves;
     }
 
     static std::vector<std::shared_ptr<Site>> list(const SiteTable::Map& map) {

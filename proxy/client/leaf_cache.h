@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 
 #include "protocol/interception_ca.h"
@@ -23,6 +24,9 @@ public:
     // For a TLS server that is host (make_leaf_context()). There are at most InterceptionCa::kMaxHosts of them.
     // Errors: denied (the CA is not for it), expired (the CA), crypto.
     Result<std::shared_ptr<SSL_CTX>> context_for(const std::string& host, WallTime now);
+    // A line in the log, at most one an hour, when the CA has ended or will within kWarnDays.
+    void warn_of_its_end(WallTime now);
+    static constexpr int kWarnDays = 30;
 
 private:
     struct Entry {
@@ -32,6 +36,7 @@ private:
     const InterceptionCa ca_;
     std::mutex mutex_;
     std::map<std::string, Entry> entries_;
+    std::optional<WallTime> warned_;
 };
 
 }  // namespace mssl::proxy

@@ -29,8 +29,9 @@ TlsGate::Judgement TlsGate::judge(View first, bool no_more, std::uint16_t port, 
     const std::shared_ptr<LeafCache> leaves = sites_->leaves();
     if (!site || !site->config().intercept_tls || !leaves) return pass;
     Result<std::shared_ptr<SSL_CTX>> context = leaves->context_for(hello->server_name, now);
+    leaves->warn_of_its_end(now);
     if (!context) {
-        log::warning("not intercepted", {{"host", hello->server_name}, {"why", context.error().to_string()}});
+        if (context.code() != Errc::expired) log::warning("not intercepted", {{"host", hello->server_name}, {"why", context.error().to_string()}});
         return pass;
     }
     return {Kind::terminate, std::move(site), hello->server_name, std::move(*context)};

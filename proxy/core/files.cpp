@@ -1,9 +1,11 @@
 #include "proxy/core/files.h"
 
 #include <fcntl.h>
+#include <openssl/crypto.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -24,31 +26,43 @@ std::string parent_of(const std::string& path) {
     return slash == 0 ? "/" : path.substr(0, slash);
 }
 
-}  // namespace
-
-Result<Bytes> read_file(const std::string& path, std::size_t max) {
+// No copy of it but the one that is returned stays in memory.
+template <class Content>
+Result<Content> read_whole(const std::string& path, std::size_t max) {
     const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
     if (!fd) return file_error("cannot read", path);
-    Bytes out;
-    std::array<std::uint8_t, 16384> piece;
+    struct stat s {};
+    if (::fstat(fd.get(), &s) != 0) return file_error("cannot read", path);
+    // One byte more than there should be: its absence is the end. A file that grows meanwhile grows this.
+    Content out(std::min(max, static_cast<std::size_t>(std::max<off_t>(s.st_size, 0))) + 1, 0);
+    std::size_t have = 0;
+    const auto cleansed = [&](Error error) {
+        OPENSSL_cleanse(out.data(), out.size());
+        return error;
+    };
     for (;;) {
-        const ssize_t n = ::read(fd.get(), piece.data(), piece.size());
+        const ssize_t n = ::read(fd.get(), out.data() + have, out.size() - have);
         if (n < 0) {
             if (errno == EINTR) continue;
-            return file_error("cannot read", path);
+            return cleansed(file_error("cannot read", path));
         }
-        if (n == 0) return out;
-        if (out.size() + static_cast<std::size_t>(n) > max)
-            return fail(Errc::too_large, path + " is larger than " + std::to_string(max) + " bytes");
-        out.insert(out.end(), piece.begin(), piece.begin() + n);
+        if (n == 0) break;
+        have += static_cast<std::size_t>(n);
+        if (have > max) return cleansed(fail(Errc::too_large, path + " is larger than " + std::to_string(max) + " bytes"));
+        if (have < out.size()) continue;
+        Content larger(std::min(max, 2 * out.size()) + 1, 0);
+        std::copy(out.begin(), out.end(), larger.begin());
+        OPENSSL_cleanse(out.data(), out.size());
+        out.swap(larger);
     }
+    out.resize(have);
+    return out;
 }
 
-Result<std::string> read_text_file(const std::string& path, std::size_t max) {
-    Result<Bytes> bytes = read_file(path, max);
-    if (!bytes) return std::move(bytes).error();
-    return std::string(bytes->begin(), bytes->end());
-}
+}  // namespace
+
+Result<Bytes> read_file(const std::string& path, std::size_t max) { return read_whole<Bytes>(path, max); }
+Result<std::string> read_text_file(const std::string& path, std::size_t max) { return read_whole<std::string>(path, max); }
 
 Status write_file_durably(const std::string& path, View content, unsigned mode) {
     std::string temporary = path + ".XXXXXX";

@@ -11,6 +11,7 @@
 namespace mssl::proxy {
 
 // At most max bytes. Errors: io (detail: path and strerror), too_large. Code no_such_object when it does not exist.
+// Of a secret there is no other copy in memory than what is returned, which the caller clears (OPENSSL_cleanse).
 Result<Bytes> read_file(const std::string& path, std::size_t max);
 Result<std::string> read_text_file(const std::string& path, std::size_t max);
 

@@ -7,6 +7,8 @@
 #include <memory>
 #include <vector>
 
+#include "protocol/interception_ca.h"
+
 namespace mssl::proxy {
 namespace {
 
@@ -91,11 +93,19 @@ Result<SslCtxPtr> make_context(const SSL_METHOD* method, int least_version) {
     return ctx;
 }
 
+// An interception CA that this host's programs were made to trust stands in the store that is used here too. It vouches for the
+// proxy to applications; whoever has its key must not become the server, or the origin, to the proxy.
+int refuse_interception(int ok, X509_STORE_CTX* store) {
+    if (ok != 1 || !InterceptionCa::is_one(X509_STORE_CTX_get_current_cert(store))) return ok;
+    X509_STORE_CTX_set_error(store, X509_V_ERR_CERT_REJECTED);
+    return 0;
+}
+
 Result<SslCtxPtr> make_verifying_context(const std::string& ca_file, int least_version) {
     Result<SslCtxPtr> made = make_context(TLS_client_method(), least_version);
     if (!made) return made;
     SSL_CTX* ctx = made->get();
-    SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, nullptr);
+    SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, refuse_interception);
     const int loaded = ca_file.empty() ? SSL_CTX_set_default_verify_paths(ctx)
                                        : SSL_CTX_load_verify_locations(ctx, ca_file.c_str(), nullptr);
     if (loaded != 1)

@@ -22,7 +22,8 @@ bool speaks_mssl(const SSL* ssl);
 // key and leaf: references are taken. The CA is not sent: who trusts it has it.
 Result<SslCtxPtr> make_leaf_context(EVP_PKEY* key, X509* leaf);
 
-// Client → server, verified by the usual rules against ca_file (empty: the system's store); used for both ALPNs.
+// Client → server, verified by the usual rules against ca_file (empty: the system's store); used for both ALPNs. A chain with an
+// interception CA in it (InterceptionCa::is_one()) is refused, whoever trusts it.
 // member: presented when the server asks; may be null.
 struct MemberCredentials {
     Certificate certificate;

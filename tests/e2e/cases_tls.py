@@ -115,6 +115,21 @@ def all_else_passes_through(lab):
     expect(c.transfers() == [], "nothing shared", c.transfers())
 
 
+# Listens after CONNECT until it is told something, and then says something itself.
+_THROUGH_A_PROXY = r"""
+import socket, sys
+s = socket.create_connection(("127.0.0.1", int(sys.argv[1])), 30)
+s.sendall(b"CONNECT %s:443 HTTP/1.1\r\nHost: x\r\n\r\n" % sys.argv[2].encode())
+f = s.makefile("rb")
+status = f.readline().split()[1].decode()
+while f.readline() != b"\r\n":
+    pass
+first = f.readline()
+s.sendall(b"SSH-2.0-x")
+print(status, first, f.read())
+"""
+
+
 @case()
 def connect_and_socks_are_intercepted(lab):
     """Through CONNECT and through SOCKS, by name and by address, the site's TLS is intercepted and everybody else's is not."""
@@ -133,6 +148,15 @@ def connect_and_socks_are_intercepted(lab):
     expect(len(c.transfers()) == 1, "one shared transfer", c.transfers())
     r = c.host.run("curl", "-sS", *ways[0], "https://%s:9/" % NAME, check=False)
     expect(r.returncode == 56, "a port where nobody is to be said by the proxy (56)", (r.returncode, r.stdout))
+    # An address does not say whose it is: what is not there is said as without us, and who speaks first is heard at once.
+    talks = lab.host("talks")
+    for way, said in zip(ways, (56, 97, 97)):
+        r = c.host.run("curl", "-sS", *way, "https://%s/" % talks.ip, check=False)
+        expect(r.returncode == said, "an address where nobody is to be said by the proxy (%d)" % said, (r.returncode, r.stdout))
+    program = talks.program("talks", [sys.executable, "-c", _SPEAKS_FIRST])
+    wait_for("a server that speaks first", lambda: "ready" in program.text())
+    r = c.host.run(sys.executable, "-c", _THROUGH_A_PROXY, str(c.proxy_port), talks.ip)
+    expect(r.stdout == "200 b'220 hello\\n' b'SSH-2.0-x'\n", "another protocol both ways", r.stdout)
 
 
 @case()
@@ -206,11 +230,26 @@ def a_renewed_ca_is_taken_over(lab):
     c = intercepting(w)
     directory = os.path.join(c.state, "interception-ca")
     expect_whole(fetch(c, URL, "--cacert", c.ca, via_proxy=False), w.sum)
-    c.host.run(mssl(), "ca", "renew", "--directory", directory)
+    c.host.run(mssl(), "ca", "renew", "--directory", directory, "--days", "1")
     new = c.host.write("new.pem", content(os.path.join(directory, "ca.pem")).decode())
     c.program.signal(1)
     wait_for("the new CA", lambda: c.curl(SMALL, "--cacert", new, "-o", os.devnull, via_proxy=False, check=False).returncode == 0)
     expect(c.curl(SMALL, "--cacert", c.ca, "-o", os.devnull, via_proxy=False, check=False).returncode == 60, "the old one to be of no use")
+    wait_for("a warning of its end in the log", lambda: "the interception CA expires soon" in c.log())
+
+
+@case()
+def a_loop_through_tls_ends(lab):
+    """Where the packet filter exempts the wrong user, the daemon's own TLS connections come back to it and end there: the application gets
+    an error, and no request goes round."""
+    w = World(lab)
+    c = intercepting(w)
+    c.host.run(mssl(), "intercept", "on", "--user", "12345", "--dport", "443")
+    before = c.status()["counters"]["connections_accepted"]
+    status, _, _ = get(c, SMALL, "--cacert", c.ca, via_proxy=False)
+    expect(status in (502, 504, 508), "an error", status)
+    expect("was sent back to it" in c.log(), "the log to say why", c.log())
+    expect(c.status()["counters"]["connections_accepted"] - before < 12, "a handful of connections", c.status()["counters"])
 
 
 # 0 when UDP to the address is refused, 1 when nothing comes back.

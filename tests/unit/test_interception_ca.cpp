@@ -103,6 +103,7 @@ Test(interception_ca, is_read_back_as_it_was_written) {
     const Result<InterceptionCa::Leaf> leaf = again->issue(kHosts[1], kNow);
     cr_assert_eq(verify(leaf->certificate.get(), ca.certificate(), kHosts[1].c_str(), kNow), X509_V_OK);
     cr_assert_eq(ca.certificate_pem().find("PRIVATE"), std::string::npos);
+    cr_assert(InterceptionCa::is_one(ca.certificate()));
 }
 
 Test(interception_ca, one_that_is_not_constrained_is_not_used) {
@@ -124,6 +125,48 @@ Test(interception_ca, one_that_is_not_constrained_is_not_used) {
         std::fclose(f);
     }
     cr_assert(InterceptionCa::from_pem(both).code() == Errc::bad_certificate);
+}
+
+Test(interception_ca, one_that_could_vouch_for_addresses_is_not_used) {
+    const char* const v4 = ",excluded;IP:0.0.0.0/0.0.0.0";
+    const char* const v6 = ",excluded;IP:0:0:0:0:0:0:0:0/0:0:0:0:0:0:0:0";
+    const struct {
+        std::string constraints;
+        bool used;
+    } rows[] = {{std::string(v4) + v6, true}, {v4, false}, {v6, false}, {"", false}, {std::string(",excluded;IP:10.0.0.0/255.0.0.0") + v6, false}};
+    for (const auto& row : rows) {
+        const PkeyPtr key(EVP_EC_gen("P-256"));
+        X509Ptr x(X509_new());
+        X509_set_version(x.get(), X509_VERSION_3);
+        set_random_serial(x.get());
+        set_time(X509_getm_notBefore(x.get()), kNow.unix_seconds);
+        set_time(X509_getm_notAfter(x.get()), kNow.unix_seconds + kDay);
+        X509_set_pubkey(x.get(), key.get());
+        cr_assert(add_name(X509_get_subject_name(x.get()), "CN", "x"));
+        X509_set_issuer_name(x.get(), X509_get_subject_name(x.get()));
+        cr_assert(add_extension(x.get(), x.get(), NID_basic_constraints, "critical,CA:TRUE,pathlen:0"));
+        cr_assert(add_extension(x.get(), x.get(), NID_name_constraints, "critical,permitted;DNS:files.example.org" + row.constraints));
+        cr_assert_gt(X509_sign(x.get(), key.get(), EVP_sha256()), 0);
+        const BioPtr pem(BIO_new(BIO_s_mem()));
+        PEM_write_bio_PKCS8PrivateKey(pem.get(), key.get(), nullptr, nullptr, 0, nullptr, nullptr);
+        PEM_write_bio_X509(pem.get(), x.get());
+        const Result<InterceptionCa> read = InterceptionCa::from_pem(text_of(pem.get()));
+        cr_assert_eq(read.has_value(), row.used, "'%s'", row.constraints.c_str());
+        cr_assert_not(InterceptionCa::is_one(x.get()), "not one of ours");
+    }
+}
+
+Test(interception_ca, the_largest_that_is_made_is_read_back) {
+    std::vector<std::string> hosts;
+    for (std::size_t i = 0; i < InterceptionCa::kMaxHosts; ++i) {
+        const std::string label(63, static_cast<char>('a' + i % 26));
+        hosts.push_back(label + "." + label + "." + label + "." + std::string(61, static_cast<char>('a' + i / 26)));
+        cr_assert_eq(hosts.back().size(), 253U);
+    }
+    const InterceptionCa ca = make(hosts);
+    const Result<InterceptionCa> again = InterceptionCa::from_pem(*ca.to_pem());
+    cr_assert(again.has_value(), "%s", again.error().to_string().c_str());
+    cr_assert(again->hosts() == hosts);
 }
 
 Test(interception_ca, takes_host_names_alone) {

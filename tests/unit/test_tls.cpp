@@ -1,5 +1,6 @@
 #include <criterion/criterion.h>
 
+#include "protocol/interception_ca.h"
 #include "tests/unit/stream_fixture.h"
 
 using namespace mssl;
@@ -165,6 +166,22 @@ Test(tls, a_peer_must_show_a_certificate) {
     p.accept();
     cr_assert(turn_until(p.loop, [&] { return p.server.error.has_value(); }));
     cr_assert_not(p.server.open);
+}
+
+Test(tls, an_interception_ca_vouches_to_applications_and_not_to_the_proxy) {
+    const Result<InterceptionCa> ca = InterceptionCa::make({"localhost"}, wall_now(), 1);
+    const Result<InterceptionCa::Leaf> leaf = ca->issue("localhost", wall_now());
+    for (const bool to_origin : {false, true}) {
+        Pair p(true);
+        p.server_ctx = std::move(*make_leaf_context(leaf->key.get(), leaf->certificate.get()));
+        const std::string trusted = p.dir.write("trusted.pem", ca->certificate_pem());
+        p.client_ctx = std::move(*(to_origin ? make_origin_context(trusted) : make_client_context(trusted, nullptr)));
+        p.tls = TlsClient{p.client_ctx.get(), "localhost", "http/1.1"};
+        p.connect();
+        p.accept();
+        cr_assert(turn_until(p.loop, [&] { return p.client.error.has_value(); }));
+        cr_assert(p.client.error->code == Errc::bad_certificate, "%s", p.client.error->to_string().c_str());
+    }
 }
 
 Test(tls, a_context_names_the_file_that_does_not_fit) {
