@@ -22,6 +22,10 @@ libmsslprovider_la_SOURCES = \
 	provider/settings.h \
 	provider/share.cpp \
 	provider/share.h \
+	provider/small_file.cpp \
+	provider/small_file.h \
+	provider/store.cpp \
+	provider/store.h \
 	provider/tokens.cpp \
 	provider/tokens.h \
 	provider/x25519.cpp \

@@ -10,6 +10,7 @@
 #include "provider/group.h"
 #include "provider/kdf.h"
 #include "provider/key.h"
+#include "provider/store.h"
 
 namespace mssl::provider {
 
@@ -89,6 +90,7 @@ const OSSL_ALGORITHM* query_operation(void*, int operation, int* no_cache) noexc
     case OSSL_OP_DIGEST: return digests();
     case OSSL_OP_KDF: return key_derivations();
     case OSSL_OP_KEYMGMT: return key_managements();
+    case OSSL_OP_STORE: return stores();
     case OSSL_OP_KEYEXCH: return key_exchanges();
     default: return nullptr;  // an operation that is not ours
     }

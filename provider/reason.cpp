@@ -18,6 +18,8 @@ const char* text_of(Reason reason) {
     case Reason::not_member: return "not a member";
     case Reason::expired: return "membership expired";
     case Reason::wrong_realm: return "member of another realm";
+    case Reason::bad_uri: return "not an mssl: URI";
+    case Reason::unreadable: return "cannot be read";
     case Reason::bad_parameter: return "parameter missing or of the wrong length";
     }
     return "unknown";

@@ -24,6 +24,8 @@ enum class Reason : std::uint32_t {
     not_member,         // membership is required
     expired,            // membership is required, and the token's has ended
     wrong_realm,        // membership is required, and the client names another realm
+    bad_uri,            // none of a store
+    unreadable,         // a file of a store
     bad_parameter,      // of a key derivation: missing, or of the wrong length
 };
 

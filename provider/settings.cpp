@@ -1,16 +1,10 @@
 #include "provider/settings.h"
 
-#include <fcntl.h>
 #include <openssl/params.h>
-#include <unistd.h>
-
-#include <array>
-#include <cerrno>
-#include <cstring>
 
 #include "protocol/bytes.h"
 #include "protocol/token.h"
-#include "provider/fd.h"
+#include "provider/small_file.h"
 
 namespace mssl::provider {
 namespace {
@@ -19,15 +13,9 @@ namespace {
 constexpr std::size_t kAuthKeyFileBytes = 2 * Secret::size + 1;
 
 Result<Secret> read_auth_key_file(const std::string& path) {
-    const Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-    if (!fd) return fail(Errc::config, "auth-key-file: " + path + ": " + std::strerror(errno));
-    struct Text {
-        std::array<std::uint8_t, kAuthKeyFileBytes + 1> bytes{};
-        ~Text() { OPENSSL_cleanse(bytes.data(), bytes.size()); }
-    } text;
-    const ssize_t n = pread(fd.get(), text.bytes.data(), text.bytes.size(), 0);
-    if (n < 0) return fail(Errc::config, "auth-key-file: " + path + ": " + std::strerror(errno));
-    Result<Secret> key = read_auth_key(View(text.bytes).first(static_cast<std::size_t>(n)));
+    const Result<FileBytes> text = read_small_file(path, kAuthKeyFileBytes);
+    if (!text) return fail(Errc::config, "auth-key-file: " + text.error().detail);
+    Result<Secret> key = read_auth_key(text->view());
     if (!key) return fail(Errc::config, "auth-key-file: " + path + ": " + key.error().detail);
     return key;
 }

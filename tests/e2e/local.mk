@@ -22,6 +22,7 @@ EXTRA_DIST += \
 	tests/e2e/harness.py \
 	tests/e2e/http-client.sh \
 	tests/e2e/lib.sh \
+	tests/e2e/module.py \
 	tests/e2e/promises.py \
 	tests/e2e/provider.tap \
 	tests/e2e/run-all \
