@@ -82,24 +82,27 @@ Result<ShareTlvs> decode_tlvs(View bytes, ShareSide from) {
     return tlvs;
 }
 
-Result<Secret> answer_key(const Sealing& sealing, const Secret& dh, View client_share, View server_public) {
+Result<Secret> answer_key(const Sealing& sealing, const ExchangeSecret& dh, View client_share, View server_public) {
     const Result<Hash> shares = sealing.hash({client_share, server_public});
     if (!shares) return shares.error();
     return sealing.derive(dh.view(), "mssl/1 answer", shares->view());
 }
 
-Result<Secret> shared_secret(const Sealing& sealing, const Secret& dh, const Secret* member, View client_share,
-                             View server_share) {
+Result<ExchangeSecret> shared_secret(const Sealing& sealing, const ExchangeSecret& dh, const Secret* member,
+                                     View client_share, View server_share) {
     if (member == nullptr) return dh;
     const Result<Hash> shares = sealing.hash({client_share, server_share});
     if (!shares) return shares.error();
     struct Both {
-        std::array<std::uint8_t, 2 * Secret::size> bytes;
+        std::array<std::uint8_t, ExchangeSecret::kMax + Secret::size> bytes;
         ~Both() { OPENSSL_cleanse(bytes.data(), bytes.size()); }
     } both;
-    std::ranges::copy(dh.bytes, both.bytes.begin());
-    std::ranges::copy(member->bytes, both.bytes.begin() + Secret::size);
-    return sealing.derive(both.bytes, "mssl/1 member key", shares->view());
+    std::ranges::copy(dh.view(), both.bytes.begin());
+    std::ranges::copy(member->bytes, both.bytes.begin() + static_cast<std::ptrdiff_t>(dh.length));
+    const View used = View(both.bytes).first(dh.length + Secret::size);
+    const Result<Secret> derived = sealing.derive(used, "mssl/1 member key", shares->view());
+    if (!derived) return derived.error();
+    return ExchangeSecret(*derived);
 }
 
 }  // namespace mssl

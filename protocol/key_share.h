@@ -1,13 +1,14 @@
 // What a key share of the groups mssl_* carries behind its public key, and what is derived from both shares
 // (mssl-protocol(7), THE HELLO IN THE KEY SHARE; DESIGN 6).
 //
-//     client's share = X25519 public, 32 bytes ‖ TLVs in the clear
-//     server's share = X25519 public, 32 bytes ‖ TLVs, sealed under the fresh secret
+//     client's share = public key ‖ TLVs in the clear
+//     server's share = public key, or ciphertext of a KEM ‖ TLVs, sealed under the fresh secret
 //     TLV            = type u16 ‖ var16
 //
 // Thread rules: functions of their arguments.
 #pragma once
 
+#include <algorithm>
 #include <optional>
 
 #include "protocol/hello.h"
@@ -24,9 +25,28 @@ inline constexpr std::size_t kMaxTlvBytes = 16 * 1024;
 inline constexpr std::size_t kMaxFurtherTlvBytes = kMaxTlvBytes - 256;
 inline constexpr std::size_t kX25519Bytes = 32;  // RFC 7748 §5
 
-inline constexpr const char* kX25519Group = "mssl_x25519";
-// ecdhe_private_use of RFC 8446 §4.2.7: 0xFE00 … 0xFEFF.
-inline constexpr std::uint16_t kX25519GroupId = 0xFE4D;
+struct ShareGroup {
+    const char* name;
+    std::uint16_t id;           // ecdhe_private_use of RFC 8446 §4.2.7: 0xFE00 … 0xFEFF
+    std::size_t client_public;  // bytes of a share before its TLVs
+    std::size_t server_public;
+};
+inline constexpr ShareGroup kX25519{"mssl_x25519", 0xFE4D, kX25519Bytes, kX25519Bytes};
+// FIPS 203, table 3, and X25519 behind it.
+inline constexpr ShareGroup kX25519MlKem768{"mssl_x25519mlkem768", 0xFE4E, 1184 + kX25519Bytes, 1088 + kX25519Bytes};
+
+// What a key exchange yields, 32 bytes or a hybrid's 64; cleared when they go.
+struct ExchangeSecret {
+    static constexpr std::size_t kMax = 64;
+    std::array<std::uint8_t, kMax> bytes{};
+    std::size_t length = 0;
+    ExchangeSecret() = default;
+    ExchangeSecret(const Secret& from) : length(Secret::size) { std::ranges::copy(from.bytes, bytes.begin()); }
+    ExchangeSecret(const ExchangeSecret&) = default;
+    ExchangeSecret& operator=(const ExchangeSecret&) = default;
+    ~ExchangeSecret() { OPENSSL_cleanse(bytes.data(), bytes.size()); }
+    View view() const { return View(bytes).first(length); }
+};
 
 enum class TlvType : std::uint16_t {
     hello = 1,     // either side, once: kHelloBytes; of another version more or less
@@ -51,10 +71,10 @@ Bytes encode_tlvs(const ShareTlvs& tlvs, View further = {});
 // a server's without accepted, a type twice or of the wrong side or length, a TLV that does not end).
 Result<ShareTlvs> decode_tlvs(View bytes, ShareSide from);
 
-// Under which the server's TLVs are sealed. dh: the X25519 secret. server_public: kX25519Bytes.
-Result<Secret> answer_key(const Sealing& sealing, const Secret& dh, View client_share, View server_public);
-// What TLS takes as the shared secret: dh itself, or with an accepted token that and the member's secret.
-Result<Secret> shared_secret(const Sealing& sealing, const Secret& dh, const Secret* member, View client_share,
-                             View server_share);
+// Under which the server's TLVs are sealed. dh: what the group's key exchange yields. server_public: what stands before them.
+Result<Secret> answer_key(const Sealing& sealing, const ExchangeSecret& dh, View client_share, View server_public);
+// What TLS takes as the shared secret: dh itself, or with an accepted token a secret of that and the member's.
+Result<ExchangeSecret> shared_secret(const Sealing& sealing, const ExchangeSecret& dh, const Secret* member,
+                                     View client_share, View server_share);
 
 }  // namespace mssl

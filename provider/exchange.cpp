@@ -49,12 +49,12 @@ int set_peer(void* context, void* key) noexcept {
 int derive(void* context, unsigned char* out, std::size_t* length, std::size_t room) noexcept {
     const auto* exchange = static_cast<const Exchange*>(context);
     const Errors& errors = exchange->provider->errors();
-    const Secret* secret = exchange->own && exchange->peer ? secret_of(*exchange->own, *exchange->peer) : nullptr;
+    const ExchangeSecret* secret = exchange->own && exchange->peer ? secret_of(*exchange->own, *exchange->peer) : nullptr;
     if (secret == nullptr) return errors.raise(Reason::mismatch, "two keys that are no two sides of a handshake");
-    *length = Secret::size;
+    *length = secret->length;
     if (out == nullptr) return 1;
-    if (room < Secret::size) return errors.raise(Reason::too_large, "no room for the secret");
-    std::memcpy(out, secret->bytes.data(), Secret::size);
+    if (room < secret->length) return errors.raise(Reason::too_large, "no room for the secret");
+    std::memcpy(out, secret->bytes.data(), secret->length);
     return 1;
 }
 
@@ -71,7 +71,7 @@ const OSSL_ALGORITHM* key_exchanges() noexcept {
         {0, nullptr},
     };
     static const OSSL_ALGORITHM algorithms[] = {
-        {kX25519Group, "provider=mssl", functions, "X25519, with membership where both sides know of it"},
+        {kX25519.name, "provider=mssl", functions, "X25519, with membership where both sides know of it"},
         {nullptr, nullptr, nullptr, nullptr},
     };
     return algorithms;

@@ -18,6 +18,7 @@ View Key::share() const {
 }
 
 const ShareTlvs* Key::tlvs() const {
+    if (answered) return &answered->tlvs;
     return std::visit(Overloaded{[](const Parameters&) -> const ShareTlvs* { return nullptr; },
                                  [](const auto& p) { return &p->tlvs; }},
                       part);
@@ -41,7 +42,7 @@ Parameters Key::parameters() const {
     return {};
 }
 
-const Secret* secret_of(const Key& own, const Key& peer) {
+const ExchangeSecret* secret_of(const Key& own, const Key& peer) {
     if (const auto* offer = std::get_if<std::shared_ptr<const Offer>>(&own.part)) {
         const auto* answer = std::get_if<std::shared_ptr<const PeerAnswer>>(&peer.part);
         return answer != nullptr && (*answer)->offer == *offer ? &(*answer)->secret : nullptr;

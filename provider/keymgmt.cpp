@@ -1,4 +1,4 @@
-// OSSL_OP_KEYMGMT for mssl_x25519 (provider-keymgmt(7)).
+// OSSL_OP_KEYMGMT for our groups (provider-keymgmt(7)). Where a function is not told which, its template is.
 #include <openssl/core_dispatch.h>
 #include <openssl/core_names.h>
 #include <openssl/params.h>
@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "provider/group.h"
+#include "provider/hybrid.h"
 #include "provider/key.h"
 
 namespace mssl::provider {
@@ -20,9 +21,10 @@ constexpr const char* kFurtherParam = "mssl-tlvs";
 Key* key_at(void* p) { return static_cast<Key*>(p); }
 const Key* key_at(const void* p) { return static_cast<const Key*>(p); }
 
+template <const Group& group>
 void* new_key(void* provider) noexcept {
     const auto* of = static_cast<const Provider*>(provider);
-    return made_by(of->errors(), [&] { return std::make_unique<Key>(of); });
+    return made_by(of->errors(), [&] { return std::make_unique<Key>(of, &group); });
 }
 
 void free_key(void* key) noexcept { delete key_at(key); }
@@ -32,7 +34,9 @@ void* duplicate(const void* from, int selection) noexcept {
     return made_by(key->provider->errors(), [&] {
         // A public half alone has no use that the peer's own key does not have.
         const bool whole = (selection & OSSL_KEYMGMT_SELECT_KEYPAIR) != 0;
-        return std::make_unique<Key>(key->provider, whole ? key->part : Key::Part(key->parameters()));
+        auto copy = std::make_unique<Key>(key->provider, key->group, whole ? key->part : Key::Part(key->parameters()));
+        if (whole) copy->answered = key->answered;
+        return copy;
     });
 }
 
@@ -81,6 +85,12 @@ bool set_octets(OSSL_PARAM params[], const char* key, View value) {
     return p == nullptr || value.empty() || OSSL_PARAM_set_octet_string(p, value.data(), value.size()) == 1;
 }
 
+// As keymgmt's page has it: of what an operation with this key puts out.
+int max_size(const Key& key) {
+    return key.group->is_kem ? static_cast<int>(key.group->share->server_public + kMaxTlvBytes + kSealBytes)
+                             : key.group->secret_bytes;
+}
+
 int get_params(void* from, OSSL_PARAM params[]) noexcept {
     const Key* key = key_at(from);
     return guarded(key->provider->errors(), [&] {
@@ -88,10 +98,10 @@ int get_params(void* from, OSSL_PARAM params[]) noexcept {
         Writer hello;
         if (const ShareTlvs* tlvs = key->tlvs(); tlvs != nullptr && tlvs->hello) put_hello(hello, *tlvs->hello);
         const Membership* membership = key->membership();
-        return set_number(params, OSSL_PKEY_PARAM_BITS, kX25519Bits) &&
-                       set_number(params, OSSL_PKEY_PARAM_SECURITY_BITS, kX25519SecurityBits) &&
-                       set_number(params, OSSL_PKEY_PARAM_MAX_SIZE, static_cast<int>(Secret::size)) &&
-                       (group == nullptr || OSSL_PARAM_set_utf8_string(group, kX25519Group) == 1) &&
+        return set_number(params, OSSL_PKEY_PARAM_BITS, key->group->bits) &&
+                       set_number(params, OSSL_PKEY_PARAM_SECURITY_BITS, key->group->security_bits) &&
+                       set_number(params, OSSL_PKEY_PARAM_MAX_SIZE, max_size(*key)) &&
+                       (group == nullptr || OSSL_PARAM_set_utf8_string(group, key->group->share->name) == 1) &&
                        set_octets(params, OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY, key->share()) &&
                        set_octets(params, kHelloParam, hello.view()) &&
                        set_octets(params, kMemberParam, membership != nullptr ? membership->serial.view() : View())
@@ -118,7 +128,7 @@ int set_share(Key& key, View share) {
         if (!answer) return errors.raise(answer.error());
         key.part = *std::move(answer);
     } else {
-        auto offer = PeerOffer::read(*key.provider, share);
+        auto offer = PeerOffer::read(*key.provider, *key.group, share);
         if (!offer) return errors.raise(offer.error());
         key.part = *std::move(offer);
     }
@@ -140,6 +150,7 @@ int set_params(void* to, const OSSL_PARAM params[]) noexcept {
 
 struct Generation {
     const Provider* provider;
+    const Group* group;
     int selection;
     std::shared_ptr<const PeerOffer> answered;  // set: the server's side
     Bytes further;
@@ -152,7 +163,7 @@ int generation_set_params(void* context, const OSSL_PARAM params[]) noexcept {
         const OSSL_PARAM* group = OSSL_PARAM_locate_const(params, OSSL_PKEY_PARAM_GROUP_NAME);
         const char* name = nullptr;
         if (group != nullptr &&
-            (OSSL_PARAM_get_utf8_string_ptr(group, &name) != 1 || std::strcmp(name, kX25519Group) != 0))
+            (OSSL_PARAM_get_utf8_string_ptr(group, &name) != 1 || std::strcmp(name, generation->group->share->name) != 0))
             return errors.raise(Reason::mismatch, "the group of another key");
         const OSSL_PARAM* further = OSSL_PARAM_locate_const(params, kFurtherParam);
         if (further == nullptr) return 1;
@@ -177,10 +188,11 @@ const OSSL_PARAM* generation_settable_params(void*, void*) noexcept {
 
 void generation_cleanup(void* context) noexcept { delete static_cast<Generation*>(context); }
 
+template <const Group& group>
 void* generation_init(void* provider, int selection, const OSSL_PARAM params[]) noexcept {
     const auto* of = static_cast<const Provider*>(provider);
     return made_by(of->errors(), [&] {
-        auto generation = std::make_unique<Generation>(Generation{of, selection, nullptr, {}});
+        auto generation = std::make_unique<Generation>(Generation{of, &group, selection, nullptr, {}});
         if (params != nullptr && generation_set_params(generation.get(), params) != 1) generation.reset();
         return generation;
     });
@@ -198,25 +210,24 @@ void* generate(void* context, OSSL_CALLBACK*, void*) noexcept {
     const auto* generation = static_cast<const Generation*>(context);
     const Provider* of = generation->provider;
     return made_by(of->errors(), [&]() -> std::unique_ptr<Key> {
-        if ((generation->selection & OSSL_KEYMGMT_SELECT_KEYPAIR) == 0) return std::make_unique<Key>(of);
+        if ((generation->selection & OSSL_KEYMGMT_SELECT_KEYPAIR) == 0) return std::make_unique<Key>(of, generation->group);
         if (generation->answered) {
             auto answer = Answer::make(*of, generation->answered, generation->further);
-            if (answer) return std::make_unique<Key>(of, *std::move(answer));
+            if (answer) return std::make_unique<Key>(of, generation->group, *std::move(answer));
             of->errors().raise(answer.error());
             return nullptr;
         }
-        auto offer = Offer::make(*of, generation->further);
-        if (offer) return std::make_unique<Key>(of, *std::move(offer));
+        auto offer = Offer::make(*of, *generation->group, generation->further);
+        if (offer) return std::make_unique<Key>(of, generation->group, *std::move(offer));
         of->errors().raise(offer.error());
         return nullptr;
     });
 }
 
-}  // namespace
-
-const OSSL_ALGORITHM* key_managements() noexcept {
-    static const OSSL_DISPATCH functions[] = {
-        {OSSL_FUNC_KEYMGMT_NEW, as_function(new_key)},
+template <const Group& group>
+const OSSL_DISPATCH* functions() {
+    static const OSSL_DISPATCH table[] = {
+        {OSSL_FUNC_KEYMGMT_NEW, as_function(new_key<group>)},
         {OSSL_FUNC_KEYMGMT_FREE, as_function(free_key)},
         {OSSL_FUNC_KEYMGMT_DUP, as_function(duplicate)},
         {OSSL_FUNC_KEYMGMT_HAS, as_function(has)},
@@ -226,7 +237,7 @@ const OSSL_ALGORITHM* key_managements() noexcept {
         {OSSL_FUNC_KEYMGMT_GET_PARAMS, as_function(get_params)},
         {OSSL_FUNC_KEYMGMT_SETTABLE_PARAMS, as_function(settable_params)},
         {OSSL_FUNC_KEYMGMT_SET_PARAMS, as_function(set_params)},
-        {OSSL_FUNC_KEYMGMT_GEN_INIT, as_function(generation_init)},
+        {OSSL_FUNC_KEYMGMT_GEN_INIT, as_function(generation_init<group>)},
         {OSSL_FUNC_KEYMGMT_GEN_SET_TEMPLATE, as_function(generation_set_template)},
         {OSSL_FUNC_KEYMGMT_GEN_SETTABLE_PARAMS, as_function(generation_settable_params)},
         {OSSL_FUNC_KEYMGMT_GEN_SET_PARAMS, as_function(generation_set_params)},
@@ -234,9 +245,19 @@ const OSSL_ALGORITHM* key_managements() noexcept {
         {OSSL_FUNC_KEYMGMT_GEN_CLEANUP, as_function(generation_cleanup)},
         {0, nullptr},
     };
+    return table;
+}
+
+}  // namespace
+
+const OSSL_ALGORITHM* key_managements() noexcept {
+    constexpr OSSL_ALGORITHM end{nullptr, nullptr, nullptr, nullptr};
     static const OSSL_ALGORITHM algorithms[] = {
-        {kX25519Group, "provider=mssl", functions, "X25519 key shares that carry the mSSL hello"},
-        {nullptr, nullptr, nullptr, nullptr},
+        {kX25519.name, "provider=mssl", functions<kX25519Keys>(), "X25519 key shares that carry the mSSL hello"},
+        hybrid_possible() ? OSSL_ALGORITHM{kX25519MlKem768.name, "provider=mssl", functions<kHybridKeys>(),
+                                           "X25519MLKEM768 key shares that carry the mSSL hello"}
+                          : end,
+        end,
     };
     return algorithms;
 }

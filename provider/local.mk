@@ -8,8 +8,11 @@ libmsslprovider_la_SOURCES = \
 	provider/fd.h \
 	provider/group.cpp \
 	provider/group.h \
+	provider/hybrid.cpp \
+	provider/hybrid.h \
 	provider/kdf.cpp \
 	provider/kdf.h \
+	provider/kem.cpp \
 	provider/key.cpp \
 	provider/key.h \
 	provider/keymgmt.cpp \

@@ -88,6 +88,7 @@ const OSSL_ALGORITHM* query_operation(void*, int operation, int* no_cache) noexc
     *no_cache = 0;
     switch (operation) {
     case OSSL_OP_DIGEST: return digests();
+    case OSSL_OP_KEM: return key_encapsulations();
     case OSSL_OP_KDF: return key_derivations();
     case OSSL_OP_KEYMGMT: return key_managements();
     case OSSL_OP_STORE: return stores();

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "provider/hybrid.h"
 #include "provider/tokens.h"
 #include "provider/x25519.h"
 
@@ -50,17 +51,45 @@ Hello answer_to(const std::optional<Hello>& peer, const Hello& own) {
     return out;
 }
 
-Result<View> public_of(View share) {
-    if (share.size() < kX25519Bytes) return fail(Errc::malformed, "a share shorter than its public key");
-    return share.first(kX25519Bytes);
+Result<View> public_of(View share, std::size_t length) {
+    if (share.size() < length) return fail(Errc::malformed, "a share shorter than its public key");
+    return share.first(length);
+}
+
+Result<Bytes> own_public(const Group& group, EVP_PKEY* pair) {
+    if (group.is_kem) return hybrid_public(pair);
+    const auto key = x25519_public(pair);
+    if (!key) return key.error();
+    return Bytes(key->begin(), key->end());
+}
+
+// The server's half of the key exchange: what it sends, and what both then have.
+Result<Encapsulated> respond(OSSL_LIB_CTX* library, const PeerOffer& offer) {
+    if (offer.group->is_kem) return hybrid_encapsulate(library, offer.key.get());
+    const Result<PkeyPtr> pair = x25519_generate(library);
+    if (!pair) return pair.error();
+    Result<Bytes> key = own_public(*offer.group, pair->get());
+    if (!key) return key.error();
+    const Result<Secret> dh = x25519_agree(library, pair->get(), View(offer.share).first(kX25519Bytes));
+    if (!dh) return dh.error();
+    return Encapsulated{*std::move(key), ExchangeSecret(*dh)};
+}
+
+// The client's.
+Result<ExchangeSecret> conclude(OSSL_LIB_CTX* library, const Offer& offer, View server_public) {
+    if (offer.group->is_kem) return hybrid_decapsulate(library, offer.pair.get(), server_public);
+    const Result<Secret> dh = x25519_agree(library, offer.pair.get(), server_public);
+    if (!dh) return dh.error();
+    return ExchangeSecret(*dh);
 }
 
 }  // namespace
 
-Result<std::shared_ptr<const Offer>> Offer::make(const Provider& provider, View further) {
+Result<std::shared_ptr<const Offer>> Offer::make(const Provider& provider, const Group& group, View further) {
     if (const Status& s = provider.configured(); !s) return s.error();
     auto made = std::make_shared<Offer>();
-    Result<PkeyPtr> pair = x25519_generate(provider.library());
+    made->group = &group;
+    Result<PkeyPtr> pair = group.is_kem ? hybrid_generate(provider.library()) : x25519_generate(provider.library());
     if (!pair) return pair.error();
     made->pair = *std::move(pair);
     Hello hello = provider.hello();
@@ -72,19 +101,26 @@ Result<std::shared_ptr<const Offer>> Offer::make(const Provider& provider, View 
         }
     }
     made->tlvs.hello = hello;
-    const auto key = x25519_public(made->pair.get());
+    const Result<Bytes> key = own_public(group, made->pair.get());
     if (!key) return key.error();
     made->share = joined(*key, encode_tlvs(made->tlvs, further));
     return std::shared_ptr<const Offer>(std::move(made));
 }
 
-Result<std::shared_ptr<const PeerOffer>> PeerOffer::read(const Provider& provider, View share) {
+Result<std::shared_ptr<const PeerOffer>> PeerOffer::read(const Provider& provider, const Group& group, View share) {
     if (const Status& s = provider.configured(); !s) return s.error();
     auto read = std::make_shared<PeerOffer>();
-    const Result<View> key = public_of(share);
+    read->group = &group;
+    const Result<View> key = public_of(share, group.share->client_public);
     if (!key) return key.error();
-    if (x25519_has_small_order(*key)) return fail(Errc::malformed, "a public key of small order");
-    const Result<ShareTlvs> tlvs = decode_tlvs(share.subspan(kX25519Bytes), ShareSide::client);
+    if (group.is_kem) {
+        Result<PkeyPtr> imported = hybrid_import(provider.library(), *key);
+        if (!imported) return imported.error();
+        read->key = *std::move(imported);
+    } else if (x25519_has_small_order(*key)) {
+        return fail(Errc::malformed, "a public key of small order");
+    }
+    const Result<ShareTlvs> tlvs = decode_tlvs(share.subspan(key->size()), ShareSide::client);
     if (!tlvs) return tlvs.error();
     read->tlvs = *tlvs;
     const Result<const Sealing*> sealing = provider.sealing();
@@ -98,23 +134,19 @@ Result<std::shared_ptr<const Answer>> Answer::make(const Provider& provider, std
                                                    View further) {
     const Result<const Sealing*> sealing = provider.sealing();
     if (!sealing) return sealing.error();
-    const Result<PkeyPtr> pair = x25519_generate(provider.library());
-    if (!pair) return pair.error();
-    const auto key = x25519_public(pair->get());
-    if (!key) return key.error();
-    const Result<Secret> dh = x25519_agree(provider.library(), pair->get(), View(offer->share).first(kX25519Bytes));
-    if (!dh) return dh.error();
+    const Result<Encapsulated> exchanged = respond(provider.library(), *offer);
+    if (!exchanged) return exchanged.error();
 
     auto made = std::make_shared<Answer>();
     made->tlvs.hello = answer_to(offer->tlvs.hello, provider.hello());
     made->tlvs.accepted = offer->member.has_value();  // said either way: a listener sees the length
-    const Result<Secret> seal_key = answer_key(**sealing, *dh, offer->share, *key);
+    const Result<Secret> seal_key = answer_key(**sealing, exchanged->secret, offer->share, exchanged->ciphertext);
     if (!seal_key) return seal_key.error();
     const Result<Bytes> sealed = (*sealing)->seal(*seal_key, encode_tlvs(made->tlvs, further));
     if (!sealed) return sealed.error();
-    made->share = joined(*key, *sealed);
-    const Result<Secret> secret = shared_secret(**sealing, *dh, offer->member ? &*offer->member : nullptr, offer->share,
-                                                made->share);
+    made->share = joined(exchanged->ciphertext, *sealed);
+    const Result<ExchangeSecret> secret = shared_secret(**sealing, exchanged->secret, offer->member ? &*offer->member : nullptr,
+                                                        offer->share, made->share);
     if (!secret) return secret.error();
     made->secret = *secret;
     made->offer = std::move(offer);
@@ -125,20 +157,20 @@ Result<std::shared_ptr<const PeerAnswer>> PeerAnswer::read(const Provider& provi
                                                            View share) {
     const Result<const Sealing*> sealing = provider.sealing();
     if (!sealing) return sealing.error();
-    const Result<View> key = public_of(share);
+    const Result<View> key = public_of(share, offer->group->share->server_public);
     if (!key) return key.error();
-    const Result<Secret> dh = x25519_agree(provider.library(), offer->pair.get(), *key);
+    const Result<ExchangeSecret> dh = conclude(provider.library(), *offer, *key);
     if (!dh) return dh.error();
     const Result<Secret> seal_key = answer_key(**sealing, *dh, offer->share, *key);
     if (!seal_key) return seal_key.error();
-    const Result<Bytes> plain = (*sealing)->open(*seal_key, share.subspan(kX25519Bytes));
+    const Result<Bytes> plain = (*sealing)->open(*seal_key, share.subspan(key->size()));
     if (!plain) return plain.error();
     const Result<ShareTlvs> tlvs = decode_tlvs(*plain, ShareSide::server);
     if (!tlvs) return tlvs.error();
     const bool accepted = tlvs->accepted.value_or(false);
     if (accepted && !offer->member) return fail(Errc::malformed, "a token accepted that was not sent");
     const Secret* member = accepted ? &*offer->member : nullptr;
-    const Result<Secret> secret = shared_secret(**sealing, *dh, member, offer->share, share);
+    const Result<ExchangeSecret> secret = shared_secret(**sealing, *dh, member, offer->share, share);
     if (!secret) return secret.error();
 
     auto read = std::make_shared<PeerAnswer>();

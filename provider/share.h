@@ -1,4 +1,4 @@
-// The two sides of a handshake over mssl_x25519: what each makes, and what each learns from the other's share. EVP's keys
+// The two sides of a handshake over one of our groups: what each makes, and what each learns from the other's share. EVP's keys
 // (keymgmt.cpp) hold these.
 //
 //     client                                   server
@@ -14,12 +14,14 @@
 #include <optional>
 
 #include "protocol/key_share.h"
+#include "provider/group.h"
 #include "provider/provider.h"
 
 namespace mssl::provider {
 
 // The client's own.
 struct Offer {
+    const Group* group = nullptr;
     PkeyPtr pair;
     Bytes share;
     ShareTlvs tlvs;
@@ -27,26 +29,28 @@ struct Offer {
 
     // Takes a token where the module has a file of them. further: TLVs of who drives EVP itself. Errors: as of
     // Provider::configured; crypto.
-    static Result<std::shared_ptr<const Offer>> make(const Provider& provider, View further);
+    static Result<std::shared_ptr<const Offer>> make(const Provider& provider, const Group& group, View further);
 };
 
 // The client's, at the server.
 struct PeerOffer {
+    const Group* group = nullptr;
+    PkeyPtr key;  // of a KEM: to encapsulate for
     Bytes share;
     ShareTlvs tlvs;
     std::optional<Membership> membership;  // of a token that is good
     std::optional<Secret> member;
 
-    // Errors: as of Provider::configured; too_large, malformed, unsupported (decode_tlvs, a public key of small order); where
+    // Errors: as of Provider::configured; too_large, malformed, unsupported (decode_tlvs, a public key that is none); where
     // membership is required: not_member, expired, wrong_realm.
-    static Result<std::shared_ptr<const PeerOffer>> read(const Provider& provider, View share);
+    static Result<std::shared_ptr<const PeerOffer>> read(const Provider& provider, const Group& group, View share);
 };
 
 // The server's own.
 struct Answer {
     Bytes share;
     ShareTlvs tlvs;
-    Secret secret;  // what TLS takes
+    ExchangeSecret secret;  // what TLS takes
     std::shared_ptr<const PeerOffer> offer;  // what it answers
 
     static Result<std::shared_ptr<const Answer>> make(const Provider& provider, std::shared_ptr<const PeerOffer> offer,
@@ -57,7 +61,7 @@ struct Answer {
 struct PeerAnswer {
     Bytes share;
     ShareTlvs tlvs;
-    Secret secret;
+    ExchangeSecret secret;
     std::shared_ptr<const Offer> offer;  // what it answers
 
     // Errors: malformed, too_large, unsupported, bad_signature (not sealed for this offer).

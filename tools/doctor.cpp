@@ -17,7 +17,11 @@ namespace mssl::tools {
 namespace {
 
 constexpr const char* kModule = "mssl";
-constexpr const char* kGroupsLine = "Groups = mssl_x25519:X25519:P-256:P-384";
+// As dist/mssl.cnf has them: from 3.5 on several key shares, and the hybrids.
+const std::string kGroupsLine =
+    std::string("Groups = ") + (OpenSSL_version_num() >= 0x30500000UL
+                                    ? "*mssl_x25519mlkem768:*X25519MLKEM768:mssl_x25519:X25519:P-256:P-384"
+                                    : "mssl_x25519:X25519:P-256:P-384");
 constexpr const char* kSnippet = MSSL_MODULESDIR "/mssl.cnf";
 // What OpenSSL itself, and the module, read of a provider's section.
 const std::vector<std::string_view> kParameters = {"activate", "identity", "module",     "soft_load",
@@ -114,23 +118,24 @@ Finding check_group(const OpensslSetup& setup) {
     const Result<Asker> asker = Asker::as_configured();
     const Result<Offered> offered = asker ? offer_of(*asker) : Result<Offered>(asker.error());
     if (!offered) return bad(offered.error().detail, "mend [ssl_sect] in " + setup.file);
-    const bool listed = std::ranges::find(offered->groups, kX25519GroupId) != offered->groups.end();
-    if (!listed) {
+    if (!has_ours(offered->groups)) {
         const std::string said = setup.groups.empty() ? "mssl_x25519 is not offered: the configuration sets no groups"
                                                       : "mssl_x25519 is not offered: " + setup.groups;
-        const std::string remedy = std::string(kGroupsLine) + " in the section that system_default of ssl_conf names";
+        const std::string remedy = kGroupsLine + " in the section that system_default of ssl_conf names";
         // Servers, and some clients, list their groups themselves.
         return setup.has("auth-key-file") ? doubtful(said, "fine if the server lists it itself (nginx: ssl_ecdh_curve)")
                                           : bad(said, remedy);
     }
-    if (std::ranges::find(offered->shares, kX25519GroupId) == offered->shares.end())
+    if (!has_ours(offered->shares))
         return doubtful("mssl_x25519 is offered, but another group comes first: servers that have both take that",
-                        std::string("put it first: ") + kGroupsLine);
+                        "put it first: " + kGroupsLine);
     if (setup.has("token-file") && !(offered->mssl && offered->mssl->token))
         return doubtful("mssl_x25519 is offered, without a token",
                         "token-file: this user must be able to read and write it, and tokens must be left "
                         "that have not ended: mssl member issue");
-    return good(offered->mssl && offered->mssl->token ? "mssl_x25519 is offered, with a token" : "mssl_x25519 is offered");
+    const std::uint16_t first = *std::ranges::find_if(offered->shares, [](std::uint16_t id) { return has_ours({id}); });
+    const std::string name = first == kX25519.id ? kX25519.name : kX25519MlKem768.name;
+    return good(name + " is offered" + (offered->mssl && offered->mssl->token ? ", with a token" : ""));
 }
 
 Finding check_server(const Endpoint& at, const std::string& name) {
@@ -143,9 +148,9 @@ Finding check_server(const Endpoint& at, const std::string& name) {
                                           "parameters are wrong, which its log says");
     if (!agreed) return bad(agreed.error().detail, "mssl_x25519 and X25519 are what a server there should take");
     const std::string said = agreed->version + ", " + (agreed->group.empty() ? "no group" : agreed->group);
-    if (agreed->group == kX25519Group) return good(said);
-    if (Status s = asker->take_groups(kX25519Group); !s) return bad(s.error().detail, "see above");
-    if (agree(*asker, at, name)) return bad(said + ", though the server has mssl_x25519", std::string("put it first: ") + kGroupsLine);
+    if (agreed->is_ours()) return good(said);
+    if (Status s = asker->take_groups(kX25519.name); !s) return bad(s.error().detail, "see above");
+    if (agree(*asker, at, name)) return bad(said + ", though the server has mssl_x25519", "put it first: " + kGroupsLine);
     return bad(said + ": the server does not have mssl_x25519",
                "activate the module there, and list the group (nginx: ssl_ecdh_curve, in the socket's default server)");
 }

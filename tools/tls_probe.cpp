@@ -29,8 +29,10 @@ void read_shares(View extension, Offered& to) {
         const View share = r.var16(kMaxExtension);
         if (r.failed()) return;
         to.shares.push_back(group);
-        if (group != kX25519GroupId || share.size() < kX25519Bytes) continue;
-        if (const Result<ShareTlvs> tlvs = decode_tlvs(share.subspan(kX25519Bytes), ShareSide::client)) to.mssl = *tlvs;
+        for (const ShareGroup* ours : kOurGroups) {
+            if (group != ours->id || share.size() < ours->client_public) continue;
+            if (const Result<ShareTlvs> tlvs = decode_tlvs(share.subspan(ours->client_public), ShareSide::client)) to.mssl = *tlvs;
+        }
     }
 }
 
@@ -86,7 +88,7 @@ Result<Asker> Asker::as_no_member(const std::string& module) {
         return openssl_error(Errc::crypto, module);
     Result<Asker> made = with(std::move(library));
     if (!made) return made;
-    if (Status s = made->take_groups(kX25519Group); !s) return s.error();
+    if (Status s = made->take_groups(kX25519.name); !s) return s.error();
     return made;
 }
 
@@ -141,19 +143,12 @@ Result<Agreed> agree(const Asker& asker, const Endpoint& at, const std::string& 
     }
     Agreed agreed;
     agreed.version = SSL_get_version(ssl.get());
-    EVP_PKEY* key = nullptr;
-    if (SSL_get_peer_tmp_key(ssl.get(), &key) != 1) return agreed;
-    const PkeyPtr owned(key);
-    std::uint8_t hello[kHelloBytes];
-    std::size_t length = 0;
-    agreed.hello = EVP_PKEY_get_octet_string_param(key, "mssl-hello", hello, sizeof hello, &length) == 1;
-    char group[64] = "";
-    if (EVP_PKEY_is_a(key, kX25519Group) == 1)
-        agreed.group = kX25519Group;
-    else if (EVP_PKEY_get_group_name(key, group, sizeof group, &length) == 1)
-        agreed.group = group;
-    else if (const char* type = EVP_PKEY_get0_type_name(key))
-        agreed.group = type;
+    const auto negotiated = static_cast<int>(SSL_get_negotiated_group(ssl.get()));
+    for (const ShareGroup* ours : kOurGroups)
+        if (negotiated == (TLSEXT_nid_unknown | ours->id)) agreed.group = ours->name;
+    // A group of libssl's own has a name there.
+    if (agreed.group.empty() && negotiated != 0)
+        if (const char* name = SSL_group_to_name(ssl.get(), negotiated)) agreed.group = name;
     ERR_clear_error();
     return agreed;
 }

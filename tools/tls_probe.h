@@ -1,6 +1,7 @@
 // TLS handshakes tried for what they agree on, as any program of this environment has them, or as a stranger would.
 #pragma once
 
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <vector>
@@ -11,11 +12,17 @@
 
 namespace mssl::tools {
 
+inline constexpr const ShareGroup* kOurGroups[] = {&kX25519, &kX25519MlKem768};
+// Whether one of ours is among ids.
+inline bool has_ours(const std::vector<std::uint16_t>& ids) {
+    return std::ranges::any_of(kOurGroups, [&](const ShareGroup* ours) { return std::ranges::find(ids, ours->id) != ids.end(); });
+}
+
 // What a ClientHello says.
 struct Offered {
     std::vector<std::uint16_t> groups;  // in order
     std::vector<std::uint16_t> shares;  // groups that it has a key share of
-    std::optional<ShareTlvs> mssl;      // of the share of mssl_x25519
+    std::optional<ShareTlvs> mssl;      // of a share of ours
 };
 
 // Who asks: a context with its library. Thread rules: one thread.
@@ -45,8 +52,10 @@ Result<Offered> offer_of(const Asker& asker);
 
 struct Agreed {
     std::string version;
-    std::string group;   // "mssl_x25519", or OpenSSL's name; empty: a key exchange without
-    bool hello = false;  // the other side's mSSL hello came with the key share
+    std::string group;  // one of ours, or OpenSSL's name; empty: a key exchange without
+    bool is_ours() const {
+        return std::ranges::any_of(kOurGroups, [&](const ShareGroup* ours) { return group == ours->name; });
+    }
 };
 
 // A handshake with the server at, as the name server_name, whose certificate is not looked at. Errors: unreachable, timed_out,

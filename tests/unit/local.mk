@@ -53,6 +53,7 @@ tests_unit_unit_tests_SOURCES = \
 	tests/unit/test_possession.cpp \
 	tests/unit/test_provider_digest.cpp \
 	tests/unit/test_provider_group.cpp \
+	tests/unit/test_provider_hybrid.cpp \
 	tests/unit/test_provider_membership.cpp \
 	tests/unit/test_provider_store.cpp \
 	tests/unit/test_read_pace.cpp \

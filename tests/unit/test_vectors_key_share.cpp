@@ -15,6 +15,14 @@ Secret secret(const Vector& v, std::string_view key) {
     return out;
 }
 
+ExchangeSecret exchange_secret(const Vector& v) {
+    const Bytes bytes = v.bytes("dh");
+    ExchangeSecret out;
+    out.length = std::min(bytes.size(), ExchangeSecret::kMax);
+    std::copy_n(bytes.begin(), out.length, out.bytes.begin());
+    return out;
+}
+
 std::string answer_tlvs(const Vector& v) {
     const Result<ShareTlvs> read =
         decode_tlvs(v.bytes("bytes"), v.text("side") == "client" ? ShareSide::client : ShareSide::server);
@@ -28,7 +36,7 @@ std::string answer_tlvs(const Vector& v) {
 std::string answer(const Sealing& sealing, const Vector& v) {
     if (v.operation == "tlvs") return answer_tlvs(v);
     if (v.operation == "answer") {
-        const Secret key = *answer_key(sealing, secret(v, "dh"), v.bytes("client"), v.bytes("server_public"));
+        const Secret key = *answer_key(sealing, exchange_secret(v), v.bytes("client"), v.bytes("server_public"));
         const Bytes sealed = *sealing.seal(key, v.bytes("tlvs"));
         if (*sealing.open(key, sealed) != v.bytes("tlvs")) return "cannot open its own";
         return "ok sealed=" + to_hex(sealed);
@@ -36,7 +44,7 @@ std::string answer(const Sealing& sealing, const Vector& v) {
     if (v.operation == "shared") {
         const bool member = v.text("member") != "-";
         const Secret of = member ? secret(v, "member") : Secret();
-        return "ok secret=" + to_hex(shared_secret(sealing, secret(v, "dh"), member ? &of : nullptr, v.bytes("client"),
+        return "ok secret=" + to_hex(shared_secret(sealing, exchange_secret(v), member ? &of : nullptr, v.bytes("client"),
                                                    v.bytes("server"))
                                          ->view());
     }

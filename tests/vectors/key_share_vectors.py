@@ -54,6 +54,15 @@ def key_share():
     sealed = m.seal(m.answer_key(DH, client, server_public), plain)
     vectors.put("answer", "answer", {"dh": DH, "client": client, "server_public": server_public, "tlvs": plain},
                 "ok sealed=" + sealed.hex())
+    # Of a hybrid: a longer secret, and a ciphertext in the place of the public key.
+    hybrid_dh, ciphertext = DH + sha256(b"second"), b"".join(sha256(bytes([i])) for i in range(35))
+    sealed_hybrid = m.seal(m.answer_key(hybrid_dh, client, ciphertext), plain)
+    vectors.put("answer-hybrid", "answer", {"dh": hybrid_dh, "client": client, "server_public": ciphertext, "tlvs": plain},
+                "ok sealed=" + sealed_hybrid.hex())
+    for name, member in (("hybrid-member", m.member_secret(AUTH, SERIAL, EXPIRY)), ("hybrid-nobody", b"")):
+        vectors.add("shared-" + name, "shared", {"dh": hybrid_dh, "member": member, "client": client,
+                                                 "server": ciphertext + sealed_hybrid},
+                    lambda member=member: {"secret": m.shared_secret(hybrid_dh, member, client, ciphertext + sealed_hybrid)})
     for name, member in (("member", m.member_secret(AUTH, SERIAL, EXPIRY)), ("nobody", b"")):
         vectors.add("shared-" + name, "shared", {"dh": DH, "member": member, "client": client,
                                                  "server": server_public + sealed},
