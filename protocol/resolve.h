@@ -28,7 +28,8 @@ inline constexpr std::string_view kEnrolExporter = "EXPORTER-mssl-enrol";
 // body = version u8 (1) ‖ manifest var24 ‖ ticket var16 ‖ head var24 ‖ signer var16 ‖ n u16 ‖ n × (name var8 ‖ value var16)
 struct Resolved {
     Bytes manifest_der, ticket_der, head_der, signer_der;
-    // The origin's end-to-end fields of *this* answer (RFC 9111 §3.2: they update the manifest's).
+    // The end-to-end fields of the answer of now, all of them; where the origin said 304, those of before as it updates them (RFC 9111
+    // §3.2). They stand in the manifest's place.
     std::vector<HeaderField> fields;
     bool operator==(const Resolved&) const = default;
 };

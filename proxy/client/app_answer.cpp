@@ -139,7 +139,7 @@ void AppConnection::answer_text(std::uint16_t status, std::string_view text) {
 // ── A shared answer ──
 
 void AppConnection::answer_shared(Resolution resolution) {
-    turn_.how = "shared";
+    turn_.how = resolution.age ? "fresh" : "shared";
     auto kept = std::make_shared<Resolution>(std::move(resolution));
     all_->transfers_->join(turn_.site, *kept, *loop_,
                            [this, alive = std::weak_ptr<bool>(alive_), kept](Result<std::unique_ptr<TransferReader>> reader) {

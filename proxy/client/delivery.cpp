@@ -17,8 +17,6 @@ ResponseHead answer_head(Fields fields, const RangeAnswer& answer, std::uint64_t
     head.status = answer.status;
     switch (answer.status) {
     case 206: head.reason = "Partial Content"; break;
-    case 304: head.reason = "Not Modified"; break;
-    case 412: head.reason = "Precondition Failed"; break;
     case 416: head.reason = "Range Not Satisfiable"; break;
     default: head.reason = "OK"; break;
     }
@@ -31,8 +29,8 @@ ResponseHead answer_head(Fields fields, const RangeAnswer& answer, std::uint64_t
         head.fields.add("Content-Range", "bytes */" + std::to_string(length));
         head.fields.remove("Content-Type");
     }
-    head.body = answer.status == 304 ? BodyKind::none : BodyKind::length;
-    head.length = answer.status == 200 || answer.status == 206 ? answer.count : 0;
+    head.body = BodyKind::length;
+    head.length = answer.count;
     return head;
 }
 
@@ -40,16 +38,18 @@ ResponseHead answer_head(Fields fields, const RangeAnswer& answer, std::uint64_t
 
 Fields current_fields(const Resolution& resolution) {
     Fields out;
-    for (const HeaderField& f : resolution.manifest->body.fields) out.add(f.name, f.value);
-    for (const HeaderField& f : resolution.fields) out.remove(f.name);
-    for (const HeaderField& f : resolution.fields) out.add(f.name, f.value);
+    out.items() = resolution.fields;
+    if (resolution.age) out.set("Age", std::to_string(*resolution.age));
     return out;
 }
 
 Delivery::Delivery(Loop& loop, const RequestHead& request, const Manifest& m, Fields fields, std::unique_ptr<TransferReader> reader,
                    bool keep_alive, std::function<void()> wake)
     : loop_(&loop), reader_(std::move(reader)), wake_(std::move(wake)) {
-    const RangeAnswer answer = answer_range(request.fields, m.validator, m.length, strong_date(fields));
+    // The origin has decided about the preconditions, and does not always as it should: 200 is what it said.
+    const bool ranges = !fields.list_has("Accept-Ranges", "none");
+    const RangeAnswer answer = ranges ? answer_range_alone(request.fields, m.validator, m.length, strong_date(fields))
+                                      : RangeAnswer{200, 0, m.length};
     ResponseHead head = answer_head(std::move(fields), answer, m.length);
     head.keep_alive = keep_alive;
     head_ = serialize(head);

@@ -15,7 +15,7 @@
 
 namespace mssl::proxy {
 
-// The fields that an application gets with the object: the manifest's, and over them those of the answer of now (RFC 9111 §3.2).
+// The fields that an application gets with the object: all of the answer of now (RFC 9111 §3.2), with Age where nobody was asked (§4).
 Fields current_fields(const Resolution& resolution);
 
 class Delivery {
@@ -26,8 +26,9 @@ public:
         done,    // the answer is complete
         broken,  // content cannot go on: abort the connection (never a clean end); error() says why
     };
-    // The answer that `request` (GET) gets from this object: 200, 206, 304, 412 or 416 (RFC 9110 §13.2.2, §14). fields: of a 200, but for
-    // framing. keep_alive: whether the connection goes on after it. wake runs in loop, never inside next().
+    // The answer that `request` (GET), whose preconditions the origin found to hold, gets from this object: 200, 206 or 416 (RFC 9110
+    // §14). fields: of a 200, but for framing. keep_alive: whether the connection goes on after it. wake runs in loop, never inside
+    // next().
     Delivery(Loop& loop, const RequestHead& request, const Manifest& manifest, Fields fields, std::unique_ptr<TransferReader> reader,
              bool keep_alive, std::function<void()> wake);
     ~Delivery();

@@ -30,6 +30,8 @@ libproxy_la_SOURCES += \
 	proxy/client/forward.h \
 	proxy/client/forwarded_site.cpp \
 	proxy/client/forwarded_site.h \
+	proxy/client/fresh_answers.cpp \
+	proxy/client/fresh_answers.h \
 	proxy/client/intercept.cpp \
 	proxy/client/intercept.h \
 	proxy/client/leaf_cache.cpp \

@@ -10,18 +10,39 @@ namespace {
 
 bool is_safe_to_repeat(std::string_view method) { return method == "GET" || method == "HEAD" || method == "OPTIONS"; }
 
+bool is_safe(std::string_view method) { return is_safe_to_repeat(method) || method == "TRACE"; }  // RFC 9110 §9.2.1
+
 std::uint16_t status_for(const Error& why) { return why.code == Errc::timed_out ? 504 : 502; }
 
 }  // namespace
 
-Relay::Relay(AnswerPort& port, HttpPool& pool, OwnSockets& own, RelayPlan plan)
-    : port_(&port), pool_(&pool), own_(&own), plan_(std::move(plan)) {}
+Relay::Relay(AnswerPort& port, HttpPool& pool, OwnSockets& own, FreshAnswers& fresh, RelayPlan plan)
+    : port_(&port), pool_(&pool), own_(&own), fresh_(&fresh), plan_(std::move(plan)) {}
 
 Relay::~Relay() { stop(); }
 
 void Relay::begin() {
     port_->answered_by("relayed");
     if (!plan_.site) return begin_direct();
+    url_ = plan_.to.url_of(plan_.request.target);
+    const Loop& loop = pool_->loop();
+    if (std::optional<Resolution> known = fresh_->find(url_, plan_.request, wall_now(), loop.now())) {
+        state_ = State::handed_over;
+        return port_->answer_shared(*std::move(known));
+    }
+    const bool cacheable = plan_.request.method == "GET" || plan_.request.method == "HEAD";
+    if (cacheable && stored_wish(plan_.request.fields).only_if_cached) {  // RFC 9111 §5.2.1.7
+        state_ = State::over;
+        return port_->answer_failed(504, "only-if-cached, and nothing that is fresh is stored of " + url_for_log(plan_.to, plan_.request.target),
+                                    fail(Errc::unreachable, "only-if-cached"));
+    }
+    begin_asking();
+}
+
+void Relay::begin_asking() {
+    asked_ = true;
+    state_ = State::via_site;
+    port_->answered_by("relayed");
     resolver_ = Resolver::start(*pool_, plan_.site, plan_.to, plan_.request, *this);
 }
 
@@ -84,7 +105,17 @@ void Relay::on_connection(Stream& stream, bool /*reused*/, RequestHead& /*head*/
 void Relay::on_response_head(ResponseHead head) {
     if (state_ == State::over) return;
     if (head.status >= 200 || head.status == 101) answered_ = true;
+    if (plan_.site) look_at_answer(head);
     port_->answer_head(forward_response(std::move(head), plan_.via));
+}
+
+// What an answer that is passed on says about one that is kept (RFC 9111 §4.3.4, §4.4).
+void Relay::look_at_answer(const ResponseHead& head) {
+    if (head.status < 200 || head.status >= 500) return;
+    const std::string& method = plan_.request.method;
+    const bool told = method == "GET" && head.status != 206 && head.status != 304 && head.status != 412 && head.status != 416;
+    const bool changed = method != "GET" && !is_safe(method) && head.status < 400;
+    if (told || changed) fresh_->forget(url_);
 }
 
 void Relay::on_body(View piece) {
@@ -113,6 +144,7 @@ void Relay::on_resolved(Resolution resolution) {
     if (state_ == State::over) return;
     state_ = State::handed_over;
     drop_upstream();
+    fresh_->keep(url_, plan_.request, resolution, wall_now(), pool_->loop().now());
     port_->answer_shared(std::move(resolution));
 }
 
@@ -130,6 +162,10 @@ void Relay::on_error(const Error& error) {
 
 void Relay::fall_back(const Error& why) {
     if (state_ == State::over) return;
+    if (!asked_) {
+        fresh_->forget(url_);
+        return begin_asking();
+    }
     const SiteConfig& site = plan_.site->config();
     if (!site.fallback_origin || why.code == Errc::bad_certificate) return give_up(why);
     add(pool_->loop().counters().fallbacks);

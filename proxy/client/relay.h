@@ -1,6 +1,7 @@
 // One request and its answer, streamed as they are but for what HTTP makes a proxy change: through the site's server, where the
 // host is a site's, else straight to the origin. Falls back from the one to the other while nothing was sent.
 //
+//     fresh ──▶ handed over; or not, and only-if-cached ──▶ 504
 //     via_site ──answer──▶ passing ──▶ over
 //         │  └──resolved──▶ handed over (the connection delivers the object; fall_back() may bring it here again)
 //         └──failed, fallback──▶ direct ──answer──▶ passing ──▶ over
@@ -11,6 +12,7 @@
 #include <memory>
 
 #include "proxy/client/answering.h"
+#include "proxy/client/fresh_answers.h"
 #include "proxy/client/intercept.h"
 #include "proxy/client/resolver.h"
 
@@ -27,7 +29,7 @@ struct RelayPlan {
 
 class Relay final : public Answering, private ResolverHandler {
 public:
-    Relay(AnswerPort& port, HttpPool& pool, OwnSockets& own, RelayPlan plan);
+    Relay(AnswerPort& port, HttpPool& pool, OwnSockets& own, FreshAnswers& fresh, RelayPlan plan);
     ~Relay() override;
 
     void begin() override;
@@ -50,7 +52,9 @@ private:
     void on_upgraded() override;
     void on_resolved(Resolution resolution) override;
 
+    void begin_asking();
     void begin_direct();
+    void look_at_answer(const ResponseHead& head);
     void drop_upstream();
     bool may_repeat() const;
     void give_up(const Error& why);
@@ -58,6 +62,9 @@ private:
     AnswerPort* port_;
     HttpPool* pool_;
     OwnSockets* own_;
+    FreshAnswers* fresh_;
+    std::string url_;
+    bool asked_ = false;      // somebody: what is handed over was not merely fresh
     RelayPlan plan_;
     State state_ = State::via_site;
     std::unique_ptr<Resolver> resolver_;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "protocol/objects.h"
@@ -14,7 +15,8 @@ struct Resolution {
     std::shared_ptr<const SignedTicket> ticket;
     std::shared_ptr<const SignedHead> head;
     Certificate signer;
-    std::vector<HeaderField> fields;  // of the origin's answer of now (RFC 9111 §3.2)
+    std::vector<HeaderField> fields;  // all of the answer of now (RFC 9111 §3.2)
+    std::optional<std::int64_t> age;  // seconds, where nobody was asked now (fresh_answers.h)
 };
 
 }  // namespace mssl::proxy

@@ -43,7 +43,7 @@ Result<Resolution> check_resolved(View body, const Membership& self, const std::
     if (ticket->body.exchange != Exchange::plain) return fail(Errc::unsupported, "an exchange other than plain");
 
     Resolution out{self.trust.id(), std::make_shared<SignedManifest>(std::move(*manifest)), std::make_shared<SignedTicket>(std::move(*ticket)),
-                   std::make_shared<SignedHead>(std::move(*head)), std::move(*signer), std::move(resolved->fields)};
+                   std::make_shared<SignedHead>(std::move(*head)), std::move(*signer), std::move(resolved->fields), std::nullopt};
     return out;
 }
 

@@ -65,7 +65,18 @@ Result<RawHead> parse_head_grammar(std::string_view head, HeadKind kind) {
     llhttp_t parser;
     llhttp_init(&parser, kind == HeadKind::request ? HTTP_REQUEST : HTTP_RESPONSE, &settings);
     parser.data = &c;
-    const llhttp_errno_t error = llhttp_execute(&parser, head.data(), head.size());
+    llhttp_errno_t error = llhttp_execute(&parser, head.data(), head.size());
+    // Any token is a method (RFC 9110 §9.1), and what it means the origin's affair; llhttp has a list of them. All others have the
+    // grammar of GET.
+    const std::size_t space = head.find(' ');
+    if (error == HPE_INVALID_METHOD && kind == HeadKind::request && space != std::string_view::npos) {
+        c = {};
+        llhttp_init(&parser, HTTP_REQUEST, &settings);
+        parser.data = &c;
+        error = llhttp_execute(&parser, "GET", 3);
+        if (error == HPE_OK) error = llhttp_execute(&parser, head.data() + space, head.size() - space);
+        c.head.method = head.substr(0, space);
+    }
     if (!c.complete) {
         const char* reason = llhttp_get_error_reason(&parser);
         std::string detail = error == HPE_OK ? "head is not complete" : llhttp_errno_name(error);

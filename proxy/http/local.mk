@@ -8,6 +8,8 @@ libproxy_la_SOURCES += \
 	proxy/http/connection.cpp \
 	proxy/http/connection.h \
 	proxy/http/date.cpp \
+	proxy/http/freshness.cpp \
+	proxy/http/freshness.h \
 	proxy/http/head_grammar.h \
 	proxy/http/head_scan.cpp \
 	proxy/http/head_scan.h \

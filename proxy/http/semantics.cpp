@@ -212,7 +212,24 @@ RangeAnswer apply_range(std::string_view value, std::uint64_t length) {
 
 RangeAnswer answer_range(const Fields& request, const Validator& validator, std::uint64_t length, std::int64_t dated) {
     const std::uint16_t status = evaluate_preconditions(request, validator);
-    if (status != 200) return {status, 0, 0};
+    return status == 200 ? answer_range_alone(request, validator, length, dated) : RangeAnswer{status, 0, 0};
+}
+
+bool asks_for_one_range(const Fields& request) {
+    if (request.count("Range") != 1) return false;
+    const std::string_view value = trim(*request.find("Range"));
+    // Of a length that every position is below, what cannot be understood is the whole, and the rest is one range or none.
+    // Of more digits than any object's positions have origins think differently: to one they are an error, to another the end.
+    std::size_t digits = 0;
+    for (char c : value) {
+        digits = is_digit(c) ? digits + 1 : 0;
+        if (digits > 18) return false;
+    }
+    return value.starts_with("bytes=") && value.find_first_of(" \t,") == std::string_view::npos &&
+           apply_range(value, UINT64_MAX).status != 200;
+}
+
+RangeAnswer answer_range_alone(const Fields& request, const Validator& validator, std::uint64_t length, std::int64_t dated) {
     if (request.count("Range") != 1 || !if_range_holds(request, validator, dated)) return {200, 0, length};
     return apply_range(trim(*request.find("Range")), length);
 }

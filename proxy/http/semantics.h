@@ -37,6 +37,13 @@ struct RangeAnswer {
 // dated: a representation with an entity tag may have a strong date as well, and If-Range may name either; 0: it has none.
 RangeAnswer answer_range(const Fields& request, const Validator& validator, std::uint64_t length, std::int64_t dated = 0);
 
+// The same once somebody else has decided about the preconditions: 200, 206 or 416.
+RangeAnswer answer_range_alone(const Fields& request, const Validator& validator, std::uint64_t length, std::int64_t dated = 0);
+
+// Whether Range is there once and asks for one range of bytes, in the plainest form (RFC 9110 §14.1.2): the one to which all origins that
+// have ranges say the same.
+bool asks_for_one_range(const Fields& request);
+
 // Content-Range of a 206 ("bytes a-b/len") → first, last, complete length; malformed otherwise.
 struct ContentRange {
     std::uint64_t first = 0, last = 0, length = 0;

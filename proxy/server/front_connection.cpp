@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "proxy/core/log.h"
+#include "proxy/http/semantics.h"
 #include "proxy/http/syntax.h"
 #include "proxy/server/proxy_exchange.h"
 #include "proxy/server/resolve_exchange.h"
@@ -206,7 +207,9 @@ std::unique_ptr<Answerer> FrontConnection::choose_exchange() {
 
     if (request_.fields.list("X-Forwarded-For").size() >= kMaxHops) return refuse(508, "an [[origin]] leads back here"), nullptr;
     if (hops_left(request_) == 0U) return answer_here(), nullptr;
-    const bool resolvable = member && request_.method == "GET" && request_.body == BodyKind::none && !request_.upgrade &&
+    // Several ranges, or what is none, each origin answers in its own way.
+    const bool range = request_.fields.count("Range") == 0 || asks_for_one_range(request_.fields);
+    const bool resolvable = member && request_.method == "GET" && request_.body == BodyKind::none && !request_.upgrade && range &&
                             origin->rule_for(request_.target) != nullptr;
     AnswerPort& port = *this;
     if (asked.scheme == Scheme::http) asked = origin->http_root();

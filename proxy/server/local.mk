@@ -14,6 +14,7 @@ libproxy_la_SOURCES += \
 	proxy/server/dial_back.h \
 	proxy/server/directory.cpp \
 	proxy/server/directory.h \
+	proxy/server/encodings.h \
 	proxy/server/enrolment.cpp \
 	proxy/server/enrolment.h \
 	proxy/server/front.h \

@@ -76,6 +76,7 @@ private:
         ask_ = nullptr;
         failed(error.to_string());
     }
+    void on_interim(ResponseHead) override {}
     void on_answer_head(ResponseHead head) override {
         std::exchange(ask_, nullptr)->leave();
         failed("not shared: the origin answers " + std::to_string(head.status) + ", or its fields do not allow it");

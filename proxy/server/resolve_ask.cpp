@@ -47,7 +47,8 @@ ResolveAsk::~ResolveAsk() {
 
 void ResolveAsk::begin() {
     const std::shared_ptr<HostedObject> known = question_.parts->catalog->newest(url_);
-    plan_ = plan_resolve(question_.request, known ? std::optional(known->manifest()->body.validator) : std::nullopt);
+    const bool ours = known && question_.parts->asks->encodings().leads(known->id(), question_.request.fields);
+    plan_ = plan_resolve(question_.request, ours ? std::optional(known->manifest()->body.validator) : std::nullopt);
     exchange_ = question_.origin->start(*loop_, forward_request(plan_.ask, question_.client, question_.asked.scheme), *this);
 }
 
@@ -61,7 +62,11 @@ void ResolveAsk::resume() {
 }
 
 void ResolveAsk::on_response_head(ResponseHead head) {
-    if (state_ != State::asking || head.status < 200) return;
+    if (state_ != State::asking) return;
+    if (head.status < 200) {
+        if (leader_) leader_->on_interim(std::move(head));
+        return;
+    }
     const FrontParts& parts = *question_.parts;
     const bool spool = parts.spool && parts.spool->health().has_value();
     Judgement j = judge(question_.request, plan_, head, *question_.rule, spool ? parts.spool_max : 0);
@@ -81,7 +86,15 @@ void ResolveAsk::on_response_head(ResponseHead head) {
 void ResolveAsk::unmodified(const Validator& validator, const ResponseHead& answer) {
     // Withdrawn or evicted meanwhile: null, and everybody asks again without it.
     std::shared_ptr<HostedObject> object = question_.parts->catalog->find(url_, validator);
-    settle({std::move(object), replayed_fields(answer)});
+    if (!object) {
+        settle({});
+        return end();
+    }
+    const Manifest& m = object->manifest()->body;
+    Fields fields;
+    fields.items() = updated_fields(m.fields, replayed_fields(answer));
+    if (can_answer_range(question_.request, fields, validator, m.length)) settle({object, std::move(fields.items())});
+    else settle({});
     end();
 }
 
@@ -106,6 +119,7 @@ void ResolveAsk::sharable(const Validator& validator, ResponseHead answer) {
         object->loop().post([object] { object->withdraw(fail(Errc::withdrawn, "the origin says another length")); });
         return not_shared("the object of this validator has another length");
     }
+    question_.parts->asks->encodings().learn(object->id(), question_.request.fields);
     if (!registered->is_new) {
         settle({object, replayed_fields(answer)});
         return end();

@@ -20,6 +20,7 @@
 #include "proxy/server/catalog.h"
 #include "proxy/server/cold_read.h"
 #include "proxy/server/cold_reads.h"
+#include "proxy/server/encodings.h"
 #include "proxy/server/front.h"
 #include "proxy/server/resolve_request.h"
 
@@ -38,6 +39,7 @@ public:
     // False: the same is being asked; waiter runs in loop with what it came to. True: the caller asks, and finish()es.
     bool join(const std::string& key, Loop& loop, Waiter waiter);
     void finish(const std::string& key, const ResolveOutcome& outcome);
+    Encodings& encodings() { return encodings_; }
 
 private:
     struct Waiting {
@@ -46,6 +48,7 @@ private:
     };
     std::mutex mutex_;
     std::unordered_map<std::string, std::vector<Waiting>> waiting_;
+    Encodings encodings_;
 };
 
 // Who put the question, while still there.
@@ -55,6 +58,8 @@ public:
     // object null: the request is to be put as it was.
     virtual void on_outcome(const ResolveOutcome& outcome) = 0;
     virtual void on_origin_failed(const Error& error) = 0;
+    // Of 100 … 199: an answer is to follow.
+    virtual void on_interim(ResponseHead head) = 0;
     // Relayed.
     virtual void on_answer_head(ResponseHead head) = 0;
     virtual bool on_answer_body(View piece) = 0;  // false: until resume()

@@ -108,6 +108,10 @@ void ResolveExchange::on_origin_failed(const Error& error) {
 
 // ── The origin's own answer ──
 
+void ResolveExchange::on_interim(ResponseHead head) {
+    if (port_) port_->send_head(forward_answer(std::move(head)));
+}
+
 void ResolveExchange::on_answer_head(ResponseHead head) {
     if (!port_) return;
     add(port_->loop().counters().requests_relayed);

@@ -31,6 +31,7 @@ public:
 private:
     void on_outcome(const ResolveOutcome& outcome) override;
     void on_origin_failed(const Error& error) override;
+    void on_interim(ResponseHead head) override;
     void on_answer_head(ResponseHead head) override;
     bool on_answer_body(View piece) override;
     void on_answer_end() override;

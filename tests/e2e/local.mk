@@ -14,6 +14,7 @@ EXTRA_DIST += \
 	tests/e2e/cases_https.py \
 	tests/e2e/cases_intercept.py \
 	tests/e2e/cases_liars.py \
+	tests/e2e/cases_same_corners.py \
 	tests/e2e/cases_signals.py \
 	tests/e2e/cases_tls.py \
 	tests/e2e/cases_ways_in.py \
@@ -29,6 +30,9 @@ EXTRA_DIST += \
 	tests/e2e/scene.py \
 	tests/e2e/server-proxy.sh \
 	tests/e2e/tools.tap \
+	tests/e2e/twin.py \
+	tests/e2e/twin_asker.py \
+	tests/e2e/twin_origin.py \
 	$(end_of_list)
 
 # Scripts that need nothing but programs of the system; 77 where one is absent.

@@ -33,6 +33,7 @@ tests_unit_unit_tests_SOURCES = \
 	tests/unit/test_fetch.cpp \
 	tests/unit/test_forwarded_site.cpp \
 	tests/unit/test_frame.cpp \
+	tests/unit/test_freshness.cpp \
 	tests/unit/test_hosted_object.cpp \
 	tests/unit/test_http_client.cpp \
 	tests/unit/test_http_message.cpp \

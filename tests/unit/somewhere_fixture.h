@@ -55,7 +55,7 @@ struct Somewhere {
         const KeyPair& key = realm->signer_key();
         return {realm->trust().id(), std::make_shared<const SignedManifest>(sign_manifest(m, key).value()),
                 std::make_shared<const SignedTicket>(sign_ticket(t, key).value()),
-                std::make_shared<const SignedHead>(sign_head(h, key).value()), realm->signer(), {}};
+                std::make_shared<const SignedHead>(sign_head(h, key).value()), realm->signer(), {}, {}};
     }
 
     std::uint8_t colour;

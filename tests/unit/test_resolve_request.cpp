@@ -1,6 +1,7 @@
 // The decisions of a resolve: what is asked of the origin, what its answer means (DESIGN 3).
 #include <criterion/criterion.h>
 
+#include "proxy/server/encodings.h"
 #include "proxy/server/origin_reader.h"
 #include "proxy/server/proxy_exchange.h"
 #include "proxy/server/resolve_request.h"
@@ -214,4 +215,53 @@ Test(range_answer, is_the_range_of_that_representation_or_the_end_of_it) {
     };
     for (const Case& c : cases)
         cr_assert_eq(check_range_answer(m, answer(c.status, c.fields, 100), 100, 199).code(), c.code, "%u", c.status);
+}
+
+Test(resolve_judge, a_range_is_answered_only_where_the_origin_would_say_the_same) {
+    const Validator known{"\"n\"", 0};
+    const struct {
+        const char *accepts, *range, *if_range;
+        bool can;
+    } rows[] = {
+        {"bytes", nullptr, nullptr, true},      {nullptr, nullptr, nullptr, true},
+        {"bytes", "bytes=0-9", nullptr, true},  {"bytes", "bytes=1000-", nullptr, false},
+        {"bytes", "bytes=-0", nullptr, false},  {"bytes", "bytes=1000-", "\"other\"", true},
+        {"bytes", "bytes=0-1,3-4", nullptr, false}, {"bytes", "lines=1-2", nullptr, false},
+        {nullptr, "bytes=0-9", nullptr, false}, {"none", "bytes=0-9", nullptr, true},
+    };
+    for (std::size_t i = 0; i < std::size(rows); ++i) {
+        RequestHead r = request();
+        if (rows[i].range != nullptr) r.fields.add("Range", rows[i].range);
+        if (rows[i].if_range != nullptr) r.fields.add("If-Range", rows[i].if_range);
+        Fields said;
+        if (rows[i].accepts != nullptr) said.add("Accept-Ranges", rows[i].accepts);
+        cr_assert_eq(can_answer_range(r, said, known, 1000), rows[i].can, "%zu", i);
+    }
+    cr_assert(verdict({{"Range", "bytes=9999999-"}}, std::nullopt, answer(200, {{"ETag", "\"n\""}, {"Accept-Ranges", "bytes"}})) ==
+              Verdict::again);
+}
+
+Test(resolve_fields, a_304_replaces_what_it_names_and_the_old_age_goes) {
+    const std::vector<HeaderField> stored{{"Age", "7"}, {"Date", "a"}, {"X-Two", "1"}, {"x-two", "2"}, {"Content-Type", "t"}};
+    const std::vector<HeaderField> of_304{{"date", "b"}, {"X-Two", "3"}};
+    const std::vector<HeaderField> want{{"Content-Type", "t"}, {"date", "b"}, {"X-Two", "3"}};
+    cr_assert(updated_fields(stored, of_304) == want);
+}
+
+Test(resolve_encodings, our_validator_goes_only_where_the_same_encodings_led_to_the_object) {
+    Encodings e;
+    ObjectId a, b;
+    a.bytes[0] = 1;
+    const RequestHead gzip = request({{"Accept-Encoding", "gzip, br"}}), same = request({{"Accept-Encoding", "gzip"}, {"accept-encoding", "br"}});
+    cr_assert(e.leads(a, request().fields) && e.leads(a, request({{"Accept-Encoding", "Identity"}}).fields));
+    cr_assert_not(e.leads(a, gzip.fields));
+    e.learn(a, gzip.fields);
+    cr_assert(e.leads(a, gzip.fields) && e.leads(a, same.fields));
+    cr_assert_not(e.leads(b, gzip.fields));
+    cr_assert_not(e.leads(a, request({{"Accept-Encoding", "gzip"}}).fields));
+    const RequestHead huge = request({{"Accept-Encoding", std::string(Encodings::kMaxValueBytes + 1, 'x')}});
+    e.learn(a, huge.fields);
+    cr_assert_not(e.leads(a, huge.fields));
+    for (std::size_t i = 0; i < Encodings::kMaxPairs; ++i) e.learn(b, request({{"Accept-Encoding", std::to_string(i)}}).fields);
+    cr_assert_not(e.leads(a, gzip.fields), "the oldest is forgotten");
 }

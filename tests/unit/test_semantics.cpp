@@ -284,6 +284,20 @@ Test(semantics, a_tagged_representation_has_a_date_for_if_range_too_where_that_i
     cr_assert_eq(answer_range(fields({{"If-Modified-Since", "Mon, 07 Nov 1994 00:00:00 GMT"}}), tag, 1000, 784111777).status, 200);
 }
 
+Test(semantics, a_range_alone_leaves_preconditions_to_who_decided_them) {
+    const Fields asked = fields({{"If-Match", "\"b\""}, {"If-None-Match", "*"}, {"Range", "bytes=0-1"}});
+    cr_assert_eq(answer_range_alone(asked, {"\"a\"", 0}, 1000).status, 206);
+}
+
+Test(semantics, one_range_in_its_plainest_form) {
+    for (const char* one : {"bytes=0-0", "bytes=0-", "bytes=-1", "bytes=-0", "bytes=123456789012345-123456789012346"})
+        cr_assert(asks_for_one_range(fields({{"Range", one}})), "%s", one);
+    for (const char* other : {"bytes=0-0,2-3", "bytes=0-0,", "bytes= 0-0", "Bytes=0-0", "lines=0-0", "bytes=0-1234567890123456789", "bytes=5-4", "bytes=", "bytes=-", "bytes=a-", ""})
+        cr_assert_not(asks_for_one_range(fields({{"Range", other}})), "%s", other);
+    cr_assert_not(asks_for_one_range({}));
+    cr_assert_not(asks_for_one_range(fields({{"Range", "bytes=0-0"}, {"Range", "bytes=0-0"}})));
+}
+
 Test(semantics, content_ranges) {
     const Result<ContentRange> good = parse_content_range("bytes 0-499/1234");
     cr_assert(good.has_value());

@@ -1,0 +1,81 @@
+#include "proxy/client/fresh_answers.h"
+
+#include "proxy/http/semantics.h"
+
+namespace mssl::proxy {
+namespace {
+
+std::string encodings_of(const RequestHead& request) {
+    std::string out;
+    for (const std::string& coding : request.fields.list("Accept-Encoding")) out.append(out.empty() ? "" : ",").append(coding);
+    return out;
+}
+
+std::int64_t seconds_since(MonoTime then, MonoTime now) {
+    return std::chrono::duration_cast<std::chrono::seconds>(now - then).count();
+}
+
+// What a client without the origin can say to Range; not what is an error, which the origin words.
+bool can_answer_range(const RequestHead& request, const Resolution& answer) {
+    if (request.fields.count("Range") == 0) return true;
+    Fields fields;
+    fields.items() = answer.fields;
+    if (!fields.list_has("Accept-Ranges", "bytes") || !asks_for_one_range(request.fields)) return false;
+    const Manifest& m = answer.manifest->body;
+    return answer_range_alone(request.fields, m.validator, m.length, strong_date(fields)).status != 416;
+}
+
+}  // namespace
+
+bool may_be_answered_fresh(const RequestHead& request) {
+    if (request.method != "GET" || request.body != BodyKind::none || request.upgrade) return false;
+    for (const char* name : {"Authorization", "Cookie", "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since"})
+        if (request.fields.count(name) != 0) return false;
+    return true;
+}
+
+void FreshAnswers::keep(const std::string& url, const RequestHead& request, const Resolution& answer, WallTime now, MonoTime mono) {
+    Fields fields;
+    fields.items() = answer.fields;
+    const std::int64_t lifetime = freshness_lifetime(fields), age = age_on_arrival(fields, now.unix_seconds);
+    const bool fresh = answer.manifest->body.access == Access::open && may_be_answered_fresh(request) && age < lifetime;
+    const std::lock_guard lock(mutex_);
+    if (const auto old = by_url_.find(url); old != by_url_.end()) erase(old);
+    if (!fresh) return;
+    if (order_.size() >= kMaxAnswers) erase(by_url_.find(order_.front()));
+    order_.push_back(url);
+    by_url_.emplace(url, Entry{answer, encodings_of(request), lifetime, age, mono, std::prev(order_.end())});
+}
+
+std::optional<Resolution> FreshAnswers::find(const std::string& url, const RequestHead& request, WallTime now, MonoTime mono) {
+    if (!may_be_answered_fresh(request)) return std::nullopt;
+    const StoredWish wish = stored_wish(request.fields);
+    const std::lock_guard lock(mutex_);
+    const auto at = by_url_.find(url);
+    if (at == by_url_.end()) return std::nullopt;
+    const Entry& e = at->second;
+    const std::int64_t age = e.age + seconds_since(e.arrived, mono);
+    // No tolerance for clocks: this one only ends earlier than a peer would have it.
+    if (age >= e.lifetime || now.unix_seconds >= e.answer.ticket->body.not_after.unix_seconds) {
+        erase(at);
+        return std::nullopt;
+    }
+    // Vary is within {Accept-Encoding} of whatever is shared.
+    if (!is_fresh(wish, age, e.lifetime) || encodings_of(request) != e.encodings || !can_answer_range(request, e.answer))
+        return std::nullopt;
+    Resolution out = e.answer;
+    out.age = age;
+    return out;
+}
+
+void FreshAnswers::forget(const std::string& url) {
+    const std::lock_guard lock(mutex_);
+    if (const auto at = by_url_.find(url); at != by_url_.end()) erase(at);
+}
+
+void FreshAnswers::erase(std::unordered_map<std::string, Entry>::iterator at) {
+    order_.erase(at->second.order);
+    by_url_.erase(at);
+}
+
+}  // namespace mssl::proxy

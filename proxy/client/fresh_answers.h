@@ -1,0 +1,50 @@
+// Shared answers that their origin called fresh for some time: until then they answer the same request again without anybody being
+// asked (DESIGN 3 "explicit freshness"; RFC 9111 §4). At most as long as the ticket lasts, and never for a request that brings
+// credentials, a Cookie or conditions: those are always put to the origin.
+//
+// Thread rules: any thread.
+#pragma once
+
+#include <list>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <unordered_map>
+
+#include "protocol/types.h"
+#include "proxy/client/resolution.h"
+#include "proxy/http/freshness.h"
+
+namespace mssl::proxy {
+
+// Whether a fresh answer may answer this request at all, whatever its Cache-Control says.
+bool may_be_answered_fresh(const RequestHead& request);
+
+class FreshAnswers {
+public:
+    // Of some KiB each.
+    static constexpr std::size_t kMaxAnswers = 1024;
+
+    // The origin's answer of now to request, for what url names. Takes the place of what was known of url.
+    void keep(const std::string& url, const RequestHead& request, const Resolution& answer, WallTime now, MonoTime mono);
+    // What answers request, with its age; nothing where the origin must be asked.
+    std::optional<Resolution> find(const std::string& url, const RequestHead& request, WallTime now, MonoTime mono);
+    // The origin said something else, or a method that is not safe was used (RFC 9111 §4.4).
+    void forget(const std::string& url);
+
+private:
+    struct Entry {
+        Resolution answer;
+        std::string encodings;  // Accept-Encoding of the request
+        std::int64_t lifetime = 0, age = 0;  // seconds; age: on arrival
+        MonoTime arrived;
+        std::list<std::string>::iterator order;
+    };
+    void erase(std::unordered_map<std::string, Entry>::iterator at);
+
+    std::mutex mutex_;
+    std::unordered_map<std::string, Entry> by_url_;
+    std::list<std::string> order_;  // oldest first
+};
+
+}  // namespace mssl::proxy
