@@ -8,15 +8,13 @@
 namespace mssl::proxy {
 
 AppConnections::AppConnections(Runtime& runtime, Loop& loop, std::shared_ptr<SiteTable> sites,
-                               std::shared_ptr<Transfers> transfers, std::shared_ptr<OwnSockets> own,
-                               std::shared_ptr<FreshAnswers> fresh)
+                               std::shared_ptr<Transfers> transfers, std::shared_ptr<OwnSockets> own)
     : runtime_(runtime),
       loop_(loop),
       sites_(std::move(sites)),
       gate_(sites_),
       transfers_(std::move(transfers)),
       own_(std::move(own)),
-      fresh_(std::move(fresh)),
       pool_(loop, runtime.names) {}
 
 AppConnections::~AppConnections() = default;

@@ -7,7 +7,6 @@
 #include <memory>
 #include <unordered_map>
 
-#include "proxy/client/fresh_answers.h"
 #include "proxy/client/intercept.h"
 #include "proxy/client/site_table.h"
 #include "proxy/client/tls_gate.h"
@@ -29,7 +28,7 @@ struct WayIn {
 class AppConnections {
 public:
     AppConnections(Runtime& runtime, Loop& loop, std::shared_ptr<SiteTable> sites, std::shared_ptr<Transfers> transfers,
-                   std::shared_ptr<OwnSockets> own, std::shared_ptr<FreshAnswers> fresh);
+                   std::shared_ptr<OwnSockets> own);
     ~AppConnections();
     AppConnections(const AppConnections&) = delete;
     AppConnections& operator=(const AppConnections&) = delete;
@@ -50,7 +49,6 @@ private:
     const TlsGate gate_;
     std::shared_ptr<Transfers> transfers_;
     std::shared_ptr<OwnSockets> own_;
-    std::shared_ptr<FreshAnswers> fresh_;
     HttpPool pool_;
     std::unordered_map<AppConnection*, std::unique_ptr<AppConnection>> connections_;
     std::function<void()> drained_;

@@ -118,7 +118,7 @@ void AppConnection::begin_relay(Wish wish, std::shared_ptr<Site> site) {
         plan.origin.alpn_optional = true;
         if (!plan.origin_context) return refuse(500, "no trust store for this site");
     }
-    auto relay = std::make_unique<Relay>(static_cast<AnswerPort&>(*this), all_->pool_, *all_->own_, *all_->fresh_, std::move(plan));
+    auto relay = std::make_unique<Relay>(static_cast<AnswerPort&>(*this), all_->pool_, *all_->own_, std::move(plan));
     relay_ = relay.get();
     answering_ = std::move(relay);
     answering_->begin();

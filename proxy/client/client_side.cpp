@@ -91,7 +91,7 @@ struct ClientSide::Impl {
         }
         for (unsigned i = 0; i < runtime.loops.size(); ++i)
             connections.push_back(
-                std::make_unique<AppConnections>(runtime, runtime.loops.at(i), sites, transfers, own, fresh));
+                std::make_unique<AppConnections>(runtime, runtime.loops.at(i), sites, transfers, own));
         for (const InterceptConfig& intercept : client.intercept) {
             auto way = std::make_shared<WayIn>(WayIn{intercept, {}});
             if (intercept.mode == InterceptConfig::Mode::forward && intercept.to_https) {
@@ -122,6 +122,7 @@ struct ClientSide::Impl {
         if (!opened) return opened.error();
         Result<std::shared_ptr<LeafCache>> leaves = open_leaves(client);
         if (!leaves) return leaves.error();
+        for (const auto& [key, site] : *opened) site->fresh_answers().forget_all();
         sites->replace(*opened, std::move(*leaves));
         if (peers) peers->set_sites(list(*opened));
         transfers->upload_limit().set_rate(client.upload_limit);
@@ -151,7 +152,6 @@ struct ClientSide::Impl {
     std::map<std::pair<std::string, std::uint16_t>, std::string> stamps;
     std::shared_ptr<Transfers> transfers;
     std::shared_ptr<OwnSockets> own = std::make_shared<OwnSockets>();
-    std::shared_ptr<FreshAnswers> fresh = std::make_shared<FreshAnswers>();
     std::vector<std::unique_ptr<AppConnections>> connections;  // one a loop
     std::unique_ptr<PeerServer> peers;
     std::vector<std::unique_ptr<Listener>> listeners;

@@ -1,5 +1,7 @@
 #include "proxy/client/fresh_answers.h"
 
+#include <algorithm>
+
 #include "proxy/http/semantics.h"
 
 namespace mssl::proxy {
@@ -11,8 +13,9 @@ std::string encodings_of(const RequestHead& request) {
     return out;
 }
 
-std::int64_t seconds_since(MonoTime then, MonoTime now) {
-    return std::chrono::duration_cast<std::chrono::seconds>(now - then).count();
+std::int64_t seconds_since(FreshAnswers::Moment then, FreshAnswers::Moment now) {
+    const std::int64_t mono = std::chrono::duration_cast<std::chrono::seconds>(now.mono - then.mono).count();
+    return std::max(mono, now.wall.unix_seconds - then.wall.unix_seconds);
 }
 
 // What a client without the origin can say to Range; not what is an error, which the origin words.
@@ -34,29 +37,29 @@ bool may_be_answered_fresh(const RequestHead& request) {
     return true;
 }
 
-void FreshAnswers::keep(const std::string& url, const RequestHead& request, const Resolution& answer, WallTime now, MonoTime mono) {
+void FreshAnswers::keep(const std::string& url, const RequestHead& request, const Resolution& answer, Moment asked) {
     Fields fields;
     fields.items() = answer.fields;
-    const std::int64_t lifetime = freshness_lifetime(fields), age = age_on_arrival(fields, now.unix_seconds);
+    const std::int64_t lifetime = freshness_lifetime(fields), age = age_on_arrival(fields, asked.wall.unix_seconds);
     const bool fresh = answer.manifest->body.access == Access::open && may_be_answered_fresh(request) && age < lifetime;
     const std::lock_guard lock(mutex_);
     if (const auto old = by_url_.find(url); old != by_url_.end()) erase(old);
     if (!fresh) return;
     if (order_.size() >= kMaxAnswers) erase(by_url_.find(order_.front()));
     order_.push_back(url);
-    by_url_.emplace(url, Entry{answer, encodings_of(request), lifetime, age, mono, std::prev(order_.end())});
+    by_url_.emplace(url, Entry{answer, encodings_of(request), lifetime, age, asked, std::prev(order_.end())});
 }
 
-std::optional<Resolution> FreshAnswers::find(const std::string& url, const RequestHead& request, WallTime now, MonoTime mono) {
+std::optional<Resolution> FreshAnswers::find(const std::string& url, const RealmId& realm, const RequestHead& request, Moment now) {
     if (!may_be_answered_fresh(request)) return std::nullopt;
     const StoredWish wish = stored_wish(request.fields);
     const std::lock_guard lock(mutex_);
     const auto at = by_url_.find(url);
     if (at == by_url_.end()) return std::nullopt;
     const Entry& e = at->second;
-    const std::int64_t age = e.age + seconds_since(e.arrived, mono);
+    const std::int64_t age = e.age + seconds_since(e.asked, now);
     // No tolerance for clocks: this one only ends earlier than a peer would have it.
-    if (age >= e.lifetime || now.unix_seconds >= e.answer.ticket->body.not_after.unix_seconds) {
+    if (e.answer.realm != realm || age >= e.lifetime || now.wall.unix_seconds >= e.answer.ticket->body.not_after.unix_seconds) {
         erase(at);
         return std::nullopt;
     }
@@ -71,6 +74,12 @@ std::optional<Resolution> FreshAnswers::find(const std::string& url, const Reque
 void FreshAnswers::forget(const std::string& url) {
     const std::lock_guard lock(mutex_);
     if (const auto at = by_url_.find(url); at != by_url_.end()) erase(at);
+}
+
+void FreshAnswers::forget_all() {
+    const std::lock_guard lock(mutex_);
+    by_url_.clear();
+    order_.clear();
 }
 
 void FreshAnswers::erase(std::unordered_map<std::string, Entry>::iterator at) {

@@ -1,6 +1,6 @@
 // Shared answers that their origin called fresh for some time: until then they answer the same request again without anybody being
 // asked (DESIGN 3 "explicit freshness"; RFC 9111 §4). At most as long as the ticket lasts, and never for a request that brings
-// credentials, a Cookie or conditions: those are always put to the origin.
+// credentials, a Cookie or conditions: those are always put to the origin. Each site has its own, which go with it.
 //
 // Thread rules: any thread.
 #pragma once
@@ -25,19 +25,26 @@ public:
     // Of some KiB each.
     static constexpr std::size_t kMaxAnswers = 1024;
 
-    // The origin's answer of now to request, for what url names. Takes the place of what was known of url.
-    void keep(const std::string& url, const RequestHead& request, const Resolution& answer, WallTime now, MonoTime mono);
-    // What answers request, with its age; nothing where the origin must be asked.
-    std::optional<Resolution> find(const std::string& url, const RequestHead& request, WallTime now, MonoTime mono);
+    // By both clocks: the one may be set back, the other stands still while the machine sleeps.
+    struct Moment {
+        WallTime wall;
+        MonoTime mono;
+    };
+
+    // The origin's answer to request, for what url names, asked for at asked. Takes the place of what was known of url.
+    void keep(const std::string& url, const RequestHead& request, const Resolution& answer, Moment asked);
+    // What answers request in realm, with its age; nothing where the origin must be asked.
+    std::optional<Resolution> find(const std::string& url, const RealmId& realm, const RequestHead& request, Moment now);
     // The origin said something else, or a method that is not safe was used (RFC 9111 §4.4).
     void forget(const std::string& url);
+    void forget_all();
 
 private:
     struct Entry {
         Resolution answer;
         std::string encodings;  // Accept-Encoding of the request
-        std::int64_t lifetime = 0, age = 0;  // seconds; age: on arrival
-        MonoTime arrived;
+        std::int64_t lifetime = 0, age = 0;  // seconds; age: when it was asked for, as if it had come at once (RFC 9111 §4.2.3)
+        Moment asked;
         std::list<std::string>::iterator order;
     };
     void erase(std::unordered_map<std::string, Entry>::iterator at);

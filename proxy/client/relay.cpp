@@ -16,8 +16,8 @@ std::uint16_t status_for(const Error& why) { return why.code == Errc::timed_out 
 
 }  // namespace
 
-Relay::Relay(AnswerPort& port, HttpPool& pool, OwnSockets& own, FreshAnswers& fresh, RelayPlan plan)
-    : port_(&port), pool_(&pool), own_(&own), fresh_(&fresh), plan_(std::move(plan)) {}
+Relay::Relay(AnswerPort& port, HttpPool& pool, OwnSockets& own, RelayPlan plan)
+    : port_(&port), pool_(&pool), own_(&own), plan_(std::move(plan)) {}
 
 Relay::~Relay() { stop(); }
 
@@ -25,8 +25,7 @@ void Relay::begin() {
     port_->answered_by("relayed");
     if (!plan_.site) return begin_direct();
     url_ = plan_.to.url_of(plan_.request.target);
-    const Loop& loop = pool_->loop();
-    if (std::optional<Resolution> known = fresh_->find(url_, plan_.request, wall_now(), loop.now())) {
+    if (std::optional<Resolution> known = fresh_answer()) {
         state_ = State::handed_over;
         return port_->answer_shared(*std::move(known));
     }
@@ -39,8 +38,14 @@ void Relay::begin() {
     begin_asking();
 }
 
+std::optional<Resolution> Relay::fresh_answer() const {
+    const std::shared_ptr<const Membership> self = plan_.site->current();
+    if (!self) return std::nullopt;
+    return plan_.site->fresh_answers().find(url_, self->trust.id(), plan_.request, {wall_now(), pool_->loop().now()});
+}
+
 void Relay::begin_asking() {
-    asked_ = true;
+    asked_ = FreshAnswers::Moment{wall_now(), pool_->loop().now()};
     state_ = State::via_site;
     port_->answered_by("relayed");
     resolver_ = Resolver::start(*pool_, plan_.site, plan_.to, plan_.request, *this);
@@ -115,7 +120,7 @@ void Relay::look_at_answer(const ResponseHead& head) {
     const std::string& method = plan_.request.method;
     const bool told = method == "GET" && head.status != 206 && head.status != 304 && head.status != 412 && head.status != 416;
     const bool changed = method != "GET" && !is_safe(method) && head.status < 400;
-    if (told || changed) fresh_->forget(url_);
+    if (told || changed) plan_.site->fresh_answers().forget(url_);
 }
 
 void Relay::on_body(View piece) {
@@ -144,7 +149,7 @@ void Relay::on_resolved(Resolution resolution) {
     if (state_ == State::over) return;
     state_ = State::handed_over;
     drop_upstream();
-    fresh_->keep(url_, plan_.request, resolution, wall_now(), pool_->loop().now());
+    plan_.site->fresh_answers().keep(url_, plan_.request, resolution, *asked_);
     port_->answer_shared(std::move(resolution));
 }
 
@@ -163,7 +168,7 @@ void Relay::on_error(const Error& error) {
 void Relay::fall_back(const Error& why) {
     if (state_ == State::over) return;
     if (!asked_) {
-        fresh_->forget(url_);
+        plan_.site->fresh_answers().forget(url_);
         return begin_asking();
     }
     const SiteConfig& site = plan_.site->config();

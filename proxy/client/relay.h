@@ -12,7 +12,6 @@
 #include <memory>
 
 #include "proxy/client/answering.h"
-#include "proxy/client/fresh_answers.h"
 #include "proxy/client/intercept.h"
 #include "proxy/client/resolver.h"
 
@@ -29,7 +28,7 @@ struct RelayPlan {
 
 class Relay final : public Answering, private ResolverHandler {
 public:
-    Relay(AnswerPort& port, HttpPool& pool, OwnSockets& own, FreshAnswers& fresh, RelayPlan plan);
+    Relay(AnswerPort& port, HttpPool& pool, OwnSockets& own, RelayPlan plan);
     ~Relay() override;
 
     void begin() override;
@@ -52,6 +51,7 @@ private:
     void on_upgraded() override;
     void on_resolved(Resolution resolution) override;
 
+    std::optional<Resolution> fresh_answer() const;
     void begin_asking();
     void begin_direct();
     void look_at_answer(const ResponseHead& head);
@@ -62,9 +62,8 @@ private:
     AnswerPort* port_;
     HttpPool* pool_;
     OwnSockets* own_;
-    FreshAnswers* fresh_;
-    std::string url_;
-    bool asked_ = false;      // somebody: what is handed over was not merely fresh
+    std::string url_;         // where there is a site
+    std::optional<FreshAnswers::Moment> asked_;  // when the server was; null: what is handed over is merely fresh
     RelayPlan plan_;
     State state_ = State::via_site;
     std::unique_ptr<Resolver> resolver_;

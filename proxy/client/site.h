@@ -11,6 +11,7 @@
 
 #include "protocol/identity.h"
 #include "proxy/client/breaker.h"
+#include "proxy/client/fresh_answers.h"
 #include "proxy/core/config.h"
 #include "proxy/core/runtime.h"
 #include "proxy/core/tls.h"
@@ -48,11 +49,14 @@ public:
     virtual std::string server_name() const = 0;
     // What requests found out about the server.
     Breaker& breaker() { return breaker_; }
+    // What answers without it, for a time.
+    FreshAnswers& fresh_answers() { return fresh_answers_; }
     // Keys and certificates live in state/sites/HOST_PORT/, keys 0600.
     static Result<std::shared_ptr<Site>> open(Runtime& runtime, const ClientConfig& client, const SiteConfig& site);
 
 private:
     Breaker breaker_;
+    FreshAnswers fresh_answers_;
 };
 
 }  // namespace mssl::proxy

@@ -2,6 +2,8 @@
 // (chunked.h), since how strictly llhttp reads chunks depends on its version and on how it was compiled.
 #include <llhttp.h>
 
+#include <algorithm>
+
 #include "proxy/http/head_grammar.h"
 #include "proxy/http/syntax.h"
 
@@ -65,18 +67,14 @@ Result<RawHead> parse_head_grammar(std::string_view head, HeadKind kind) {
     llhttp_t parser;
     llhttp_init(&parser, kind == HeadKind::request ? HTTP_REQUEST : HTTP_RESPONSE, &settings);
     parser.data = &c;
-    llhttp_errno_t error = llhttp_execute(&parser, head.data(), head.size());
-    // Any token is a method (RFC 9110 §9.1), and what it means the origin's affair; llhttp has a list of them. All others have the
-    // grammar of GET.
-    const std::size_t space = head.find(' ');
-    if (error == HPE_INVALID_METHOD && kind == HeadKind::request && space != std::string_view::npos) {
-        c = {};
-        llhttp_init(&parser, HTTP_REQUEST, &settings);
-        parser.data = &c;
-        error = llhttp_execute(&parser, "GET", 3);
-        if (error == HPE_OK) error = llhttp_execute(&parser, head.data() + space, head.size() - space);
-        c.head.method = head.substr(0, space);
-    }
+    // Any token is a method (RFC 9110 §9.1), and what it means the origin's affair. llhttp has a list of them, some for RTSP alone: to
+    // it all are GET, but for CONNECT, whose target is of another form. That the method is a token scan_head has seen.
+    const std::size_t method = kind == HeadKind::request ? std::min(head.find(' '), head.size()) : 0;
+    const bool as_get = method != 0 && head.substr(0, method) != "CONNECT";
+    if (as_get) llhttp_execute(&parser, "GET", 3);
+    const std::string_view left = head.substr(as_get ? method : 0);
+    const llhttp_errno_t error = llhttp_execute(&parser, left.data(), left.size());
+    if (as_get) c.head.method = head.substr(0, method);
     if (!c.complete) {
         const char* reason = llhttp_get_error_reason(&parser);
         std::string detail = error == HPE_OK ? "head is not complete" : llhttp_errno_name(error);

@@ -42,13 +42,13 @@ Resolution answer(const List& list, Access access = Access::open, std::int64_t t
     return out;
 }
 
-MonoTime at(std::int64_t seconds) { return MonoTime{std::chrono::seconds(seconds)}; }
+FreshAnswers::Moment at(std::int64_t seconds) { return {{kNow + seconds}, MonoTime{std::chrono::seconds(seconds)}}; }
 
 // Whether what was kept at second 0 answers at second later.
 std::optional<std::int64_t> age_at(const Resolution& kept, std::int64_t later, const List& asked = {}, const List& before = {}) {
     FreshAnswers f;
-    f.keep(kUrl, get(before), kept, {kNow}, at(0));
-    const std::optional<Resolution> found = f.find(kUrl, get(asked), {kNow + later}, at(later));
+    f.keep(kUrl, get(before), kept, at(0));
+    const std::optional<Resolution> found = f.find(kUrl, {}, get(asked), at(later));
     return found ? found->age : std::nullopt;
 }
 
@@ -126,19 +126,51 @@ Test(freshness, private_things_are_never_kept) {
 
 Test(freshness, the_newest_word_of_the_origin_counts) {
     FreshAnswers f;
-    f.keep(kUrl, get(), answer({{"Cache-Control", "max-age=60"}}), {kNow}, at(0));
-    f.keep("http://a:80/y", get(), answer({{"Cache-Control", "max-age=60"}}), {kNow}, at(0));
-    f.keep(kUrl, get(), answer({}), {kNow}, at(1));
-    cr_assert_not(f.find(kUrl, get(), {kNow}, at(1)).has_value());
-    cr_assert(f.find("http://a:80/y", get(), {kNow}, at(1)).has_value());
+    f.keep(kUrl, get(), answer({{"Cache-Control", "max-age=60"}}), at(0));
+    f.keep("http://a:80/y", get(), answer({{"Cache-Control", "max-age=60"}}), at(0));
+    f.keep(kUrl, get(), answer({}), at(1));
+    cr_assert_not(f.find(kUrl, {}, get(), at(1)).has_value());
+    cr_assert(f.find("http://a:80/y", {}, get(), at(1)).has_value());
     f.forget("http://a:80/y");
-    cr_assert_not(f.find("http://a:80/y", get(), {kNow}, at(1)).has_value());
+    cr_assert_not(f.find("http://a:80/y", {}, get(), at(1)).has_value());
 }
 
 Test(freshness, only_so_many_are_kept) {
     FreshAnswers f;
     for (std::size_t i = 0; i <= FreshAnswers::kMaxAnswers; ++i)
-        f.keep("http://a:80/" + std::to_string(i), get(), answer({{"Cache-Control", "max-age=60"}}), {kNow}, at(0));
-    cr_assert_not(f.find("http://a:80/0", get(), {kNow}, at(0)).has_value(), "the oldest goes");
-    cr_assert(f.find("http://a:80/1", get(), {kNow}, at(0)).has_value());
+        f.keep("http://a:80/" + std::to_string(i), get(), answer({{"Cache-Control", "max-age=60"}}), at(0));
+    cr_assert_not(f.find("http://a:80/0", {}, get(), at(0)).has_value(), "the oldest goes");
+    cr_assert(f.find("http://a:80/1", {}, get(), at(0)).has_value());
+}
+
+Test(freshness, another_realm_has_answers_of_its_own) {
+    FreshAnswers f;
+    f.keep(kUrl, get(), answer({{"Cache-Control", "max-age=60"}}), at(0));
+    RealmId other;
+    other.bytes[0] = 1;
+    cr_assert_not(f.find(kUrl, other, get(), at(0)).has_value());
+    cr_assert_not(f.find(kUrl, {}, get(), at(0)).has_value(), "the site has left that realm");
+}
+
+Test(freshness, nothing_outlives_a_reload) {
+    FreshAnswers f;
+    f.keep(kUrl, get(), answer({{"Cache-Control", "max-age=60"}}), at(0));
+    f.forget_all();
+    cr_assert_not(f.find(kUrl, {}, get(), at(0)).has_value());
+    f.keep(kUrl, get(), answer({{"Cache-Control", "max-age=60"}}), at(0));
+    cr_assert(f.find(kUrl, {}, get(), at(0)).has_value());
+}
+
+// A machine that slept, a clock that was set back.
+Test(freshness, the_clock_that_went_further_counts) {
+    const struct {
+        std::int64_t wall, mono;
+        bool fresh;
+    } rows[] = {{59, 0, true}, {60, 0, false}, {0, 59, true}, {0, 60, false}, {-1000, 59, true}, {-1000, 60, false}};
+    for (const auto& row : rows) {
+        FreshAnswers f;
+        f.keep(kUrl, get(), answer({{"Cache-Control", "max-age=60"}}), at(0));
+        const FreshAnswers::Moment now{{kNow + row.wall}, MonoTime{std::chrono::seconds(row.mono)}};
+        cr_assert_eq(f.find(kUrl, {}, get(), now).has_value(), row.fresh, "%ld %ld", row.wall, row.mono);
+    }
 }

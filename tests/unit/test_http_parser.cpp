@@ -370,7 +370,7 @@ Test(http_parser, serialized_heads_parse_to_themselves) {
 }
 
 Test(http_parser, any_token_is_a_method) {
-    for (const char* method : {"FROBNICATE", "GETX", "G", "get", "!#$%&'*+-.^_`|~09"}) {
+    for (const char* method : {"FROBNICATE", "GETX", "G", "get", "PRI", "DESCRIBE", "SOURCE", "PURGE", "!#$%&'*+-.^_`|~09"}) {
         const Transcript t = whole(Kind::request, std::string(method) + " /a HTTP/1.1\r\nHost: a\r\nX: b\r\nContent-Length: 2\r\n\r\nxy");
         cr_assert_eq(t.error, Errc::ok, "%s: %s", method, t.why.c_str());
         cr_assert_eq(t.content, "xy", "%s", method);
