@@ -41,7 +41,8 @@ void FreshAnswers::keep(const std::string& url, const RequestHead& request, cons
     Fields fields;
     fields.items() = answer.fields;
     const std::int64_t lifetime = freshness_lifetime(fields), age = age_on_arrival(fields, asked.wall.unix_seconds);
-    const bool fresh = answer.manifest->body.access == Access::open && may_be_answered_fresh(request) && age < lifetime;
+    const bool open = answer.manifest->body.access == Access::open;
+    const bool fresh = open && may_be_answered_fresh(request) && !request.fields.list_has("Cache-Control", "no-store") && age < lifetime;
     const std::lock_guard lock(mutex_);
     if (const auto old = by_url_.find(url); old != by_url_.end()) erase(old);
     if (!fresh) return;

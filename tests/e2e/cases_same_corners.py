@@ -32,6 +32,8 @@ def of_script():
     rows += [
         Row("HTTP/1.0", "script", "GET", "/strong", minor=0),
         Row("HTTP/1.0 chunked", "script", "GET", "/chunked", minor=0),
+        Row("HTTP/1.0 kept alive", "script", "GET", "/strong", [("Connection", "keep-alive")], minor=0),
+        Row("HTTP/1.0 upload", "script", "POST", "/upload", body="a" * 1000, minor=0),
         Row("accepting gzip", "script", "GET", "/negotiated", [GZIP]),
         Row("not accepting gzip", "script", "GET", "/negotiated", [("Accept-Encoding", "identity")]),
         Row("its own 304", "script", "GET", "/if-none-match", [("If-None-Match", '"inm"')]),

@@ -10,12 +10,16 @@ EXTRA_DIST += \
 	tests/e2e/cases_disk.py \
 	tests/e2e/cases_download.py \
 	tests/e2e/cases_failures.py \
+	tests/e2e/cases_freshness.py \
 	tests/e2e/cases_http.py \
 	tests/e2e/cases_https.py \
 	tests/e2e/cases_intercept.py \
 	tests/e2e/cases_liars.py \
+	tests/e2e/cases_private.py \
+	tests/e2e/cases_programs.py \
 	tests/e2e/cases_same_corners.py \
 	tests/e2e/cases_signals.py \
+	tests/e2e/cases_smuggling.py \
 	tests/e2e/cases_tls.py \
 	tests/e2e/cases_ways_in.py \
 	tests/e2e/crowd.py \

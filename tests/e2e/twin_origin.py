@@ -3,8 +3,10 @@
 twin_origin.py ADDRESS PORT LOG OBJECT
 
 The first part of a path, if it is c or w and digits, only makes another resource of the same behaviour. What the rest does is in
-ANSWERS. Every request head is appended to LOG as one line of JSON, with what came of its content.
+ANSWERS. Every request head is appended to LOG as one line of JSON, and once more, as "whole", when an upload has
+all come.
 """
+import email.utils
 import gzip
 import hashlib
 import json
@@ -12,6 +14,7 @@ import re
 import socket
 import sys
 import threading
+import time
 
 ADDRESS, PORT, LOG, OBJECT = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]
 with open(OBJECT, "rb") as f:
@@ -65,13 +68,20 @@ class Request:
     def answer(self, status="200 OK", fields=(), body=b"", framing="length", version="1.1", date=True):
         head = "HTTP/%s %s\r\n" % (version, status)
         head += "".join("%s: %s\r\n" % (n, v) for n, v in fields)
-        if date:
+        if date == "now":
+            head += "Date: %s\r\n" % email.utils.formatdate(usegmt=True)
+        elif date:
             head += "Date: Wed, 01 Jan 2025 00:00:00 GMT\r\n"
         if framing == "length":
             head += "Content-Length: %d\r\n" % len(body)
         elif framing == "chunked":
             head += "Transfer-Encoding: chunked\r\n"
         self.send(head.encode("latin-1") + b"\r\n" + (b"" if self.method == "HEAD" else body))
+
+
+def note(r, what):
+    with log_lock, open(LOG, "a") as f:
+        f.write(json.dumps({"line": "%s %s" % (r.method, r.target), "what": what, "head": r.head.decode("latin-1")}) + "\n")
 
 
 def chunks(data, last=b"0\r\n\r\n"):
@@ -94,6 +104,7 @@ def upload(r):
     body = r.content()
     if body is None:
         return False
+    note(r, "whole")
     r.answer("201 Created", [("Location", "/made"), ("X-Length", str(len(body))), ("X-Sum", hashlib.sha256(body).hexdigest())], b"made\n")
     return None
 
@@ -185,6 +196,22 @@ def shared(*fields, date=True, status="200 OK", body=BODY):
     return lambda r: r.answer(status, list(fields), body, date=date)
 
 
+def fresh(*fields):
+    return shared(*STRONG, *fields, date="now")
+
+
+def in_seconds(n):
+    return email.utils.formatdate(time.time() + n, usegmt=True)
+
+
+def expires_in(n):
+    return lambda r: r.answer(fields=[*STRONG, ("Expires", in_seconds(n))], body=BODY, date="now")
+
+
+def cache_control(value):
+    return fresh(("Cache-Control", value))
+
+
 def if_none_match(r):
     tags = r.field("if-none-match") or ""
     if '"inm"' in tags:
@@ -225,6 +252,17 @@ ANSWERS = {
     "short": short, "short-chunked": short_chunked, "chunked": chunked, "trailers": trailers, "odd-fields": odd_fields,
     "long-fields": long_fields, "many-fields": many_fields, "echo": echo, "upload": upload, "refused-early": refused_early,
     "expectation-failed": expectation_failed, "if-none-match": if_none_match, "negotiated": negotiated,
+    "fresh/max-age": cache_control("max-age=600"), "fresh/s-maxage": cache_control("max-age=0, s-maxage=600"), "fresh/expires": expires_in(600),
+    "fresh/revalidate": cache_control("max-age=600, must-revalidate"), "fresh/short": cache_control("max-age=2"),
+    "fresh/vary-encoding": fresh(("Cache-Control", "max-age=600"), ("Vary", "Accept-Encoding")),
+    "stale/nothing": fresh(), "stale/expired": expires_in(-1), "stale/s-maxage": cache_control("max-age=600, s-maxage=0"),
+    "stale/twice": cache_control("max-age=600, max-age=600"), "stale/unreadable": cache_control("max-age=a"),
+    "stale/private": cache_control("private, max-age=600"), "stale/no-store": cache_control("no-store, max-age=600"),
+    "stale/no-cache": cache_control("no-cache, max-age=600"), "stale/aged": fresh(("Cache-Control", "max-age=600"), ("Age", "600")),
+    "stale/heuristic": fresh(("Last-Modified", LAST_MODIFIED)),
+    "stale/cookie": fresh(("Cache-Control", "max-age=600"), ("Set-Cookie", "a=1")),
+    "stale/vary": fresh(("Cache-Control", "max-age=600"), ("Vary", "User-Agent")),
+    "stale/vary-star": fresh(("Cache-Control", "max-age=600"), ("Vary", "*")),
 }
 
 
@@ -238,8 +276,7 @@ def serve(connection):
                 return
             head += line
         r = Request(stream, head[:-4])
-        with log_lock, open(LOG, "a") as f:
-            f.write(json.dumps({"line": "%s %s" % (r.method, r.target), "head": head.decode("latin-1")}) + "\n")
+        note(r, "head")
         name = re.sub(r"^/[cw][0-9]+(?=/)", "", r.path.partition("?")[0]).lstrip("/")
         if name.startswith("status/"):
             answer = status_of(name[7:])

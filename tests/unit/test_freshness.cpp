@@ -122,6 +122,7 @@ Test(freshness, private_things_are_never_kept) {
     cr_assert_not(age_at(answer(said, Access::restricted), 0).has_value());
     cr_assert_not(age_at(answer(said), 0, {}, {{"Authorization", "x"}}).has_value());
     cr_assert_not(age_at(answer(said), 0, {}, {{"Cookie", "a=b"}}).has_value());
+    cr_assert_not(age_at(answer(said), 0, {}, {{"Cache-Control", "no-store"}}).has_value());
 }
 
 Test(freshness, the_newest_word_of_the_origin_counts) {
