@@ -18,16 +18,6 @@ std::int64_t seconds_since(FreshAnswers::Moment then, FreshAnswers::Moment now) 
     return std::max(mono, now.wall.unix_seconds - then.wall.unix_seconds);
 }
 
-// What a client without the origin can say to Range; not what is an error, which the origin words.
-bool can_answer_range(const RequestHead& request, const Resolution& answer) {
-    if (request.fields.count("Range") == 0) return true;
-    Fields fields;
-    fields.items() = answer.fields;
-    if (!fields.list_has("Accept-Ranges", "bytes") || !asks_for_one_range(request.fields)) return false;
-    const Manifest& m = answer.manifest->body;
-    return answer_range_alone(request.fields, m.validator, m.length, strong_date(fields)).status != 416;
-}
-
 }  // namespace
 
 bool may_be_answered_fresh(const RequestHead& request) {
@@ -65,8 +55,11 @@ std::optional<Resolution> FreshAnswers::find(const std::string& url, const Realm
         return std::nullopt;
     }
     // Vary is within {Accept-Encoding} of whatever is shared.
-    if (!is_fresh(wish, age, e.lifetime) || encodings_of(request) != e.encodings || !can_answer_range(request, e.answer))
-        return std::nullopt;
+    if (!is_fresh(wish, age, e.lifetime) || encodings_of(request) != e.encodings) return std::nullopt;
+    const Manifest& m = e.answer.manifest->body;
+    Fields whole;
+    whole.items() = e.answer.fields;
+    if (!can_answer_range(request.fields, whole, m.validator, m.length)) return std::nullopt;
     Resolution out = e.answer;
     out.age = age;
     return out;

@@ -234,6 +234,19 @@ RangeAnswer answer_range_alone(const Fields& request, const Validator& validator
     return apply_range(trim(*request.find("Range")), length);
 }
 
+bool can_answer_range(const Fields& request, const Fields& whole, const Validator& validator, std::uint64_t length) {
+    if (request.count("Range") == 0) return true;
+    if (whole.list_has("Accept-Ranges", "none")) return true;
+    if (!whole.list_has("Accept-Ranges", "bytes") || !asks_for_one_range(request)) return false;
+    const std::int64_t dated = strong_date(whole);
+    const std::string *asked = request.find("If-Range"), *modified = whole.find("Last-Modified");
+    if (asked != nullptr && modified != nullptr) {
+        const std::optional<std::int64_t> date = parse_http_date(*asked);
+        if (date && date == parse_http_date(*modified) && *date != dated && *date != validator.last_modified) return false;
+    }
+    return answer_range_alone(request, validator, length, dated).status != 416;
+}
+
 Result<ContentRange> parse_content_range(std::string_view value) {
     const Error bad = fail(Errc::malformed, "Content-Range");
     value = trim(value);

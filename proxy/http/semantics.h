@@ -44,6 +44,11 @@ RangeAnswer answer_range_alone(const Fields& request, const Validator& validator
 // have ranges say the same.
 bool asks_for_one_range(const Fields& request);
 
+// Whether who has the object can say to the request's Range what its origin would. whole: the origin's fields for the whole object. Not where
+// nothing says whether the origin has ranges, where there is an error to be told in its own words, nor where If-Range names the date of
+// an object that is too young for it to be strong (§8.8.2.2): to one origin that is the object's, to another it is not.
+bool can_answer_range(const Fields& request, const Fields& whole, const Validator& validator, std::uint64_t length);
+
 // Content-Range of a 206 ("bytes a-b/len") → first, last, complete length; malformed otherwise.
 struct ContentRange {
     std::uint64_t first = 0, last = 0, length = 0;

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "proxy/core/log.h"
+#include "proxy/http/semantics.h"
 #include "proxy/server/proxy_exchange.h"
 
 namespace mssl::proxy {
@@ -93,7 +94,7 @@ void ResolveAsk::unmodified(const Validator& validator, const ResponseHead& answ
     const Manifest& m = object->manifest()->body;
     Fields fields;
     fields.items() = updated_fields(m.fields, replayed_fields(answer));
-    if (can_answer_range(question_.request, fields, validator, m.length)) settle({object, std::move(fields.items())});
+    if (can_answer_range(question_.request.fields, fields, validator, m.length)) settle({object, std::move(fields.items())});
     else settle({});
     end();
 }

@@ -92,7 +92,7 @@ Judgement judge(const RequestHead& request, const ResolvePlan& plan, const Respo
     // What only its asker may have cannot be read again once the asker is gone.
     if (rule.access == Access::restricted && answer.length > spool_room)
         return {otherwise, "restricted, and the spool has no room", {}};
-    if (!can_answer_range(request, answer.fields, *strong_validator(answer), answer.length)) return {Verdict::again, "its range", {}};
+    if (!can_answer_range(request.fields, answer.fields, *strong_validator(answer), answer.length)) return {Verdict::again, "its range", {}};
     return {Verdict::sharable, {}, *strong_validator(answer)};
 }
 
@@ -110,13 +110,6 @@ std::vector<HeaderField> updated_fields(const std::vector<HeaderField>& stored, 
     for (const HeaderField& f : of_304) out.remove(f.name);
     for (const HeaderField& f : of_304) out.add(f.name, f.value);
     return out.items();
-}
-
-bool can_answer_range(const RequestHead& request, const Fields& fields, const Validator& validator, std::uint64_t length) {
-    if (request.fields.count("Range") == 0) return true;
-    if (fields.list_has("Accept-Ranges", "none")) return true;
-    if (!fields.list_has("Accept-Ranges", "bytes") || !asks_for_one_range(request.fields)) return false;
-    return answer_range_alone(request.fields, validator, length, strong_date(fields)).status != 416;
 }
 
 std::string coalescing_key(std::string_view origin_url, const RequestHead& request, std::string_view asker) {

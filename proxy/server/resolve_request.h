@@ -42,10 +42,6 @@ std::vector<HeaderField> replayed_fields(const ResponseHead& answer);
 // RFC 9111 §3.2: a 304's fields replace the stored ones of the same name. Age was of the stored answer.
 std::vector<HeaderField> updated_fields(const std::vector<HeaderField>& stored, const std::vector<HeaderField>& of_304);
 
-// Whether who has the object can say to the request's Range what the origin would. fields: of the origin's answer for the whole. Not where
-// nothing says whether the origin has ranges, nor where there is an error to be told in the origin's own words.
-bool can_answer_range(const RequestHead& request, const Fields& fields, const Validator& validator, std::uint64_t length);
-
 // Names requests with identical heads: only those are coalesced. asker: where the origin may answer by who asks (a path with
 // access = "restricted"), the address that it is told in X-Forwarded-For; else empty.
 std::string coalescing_key(std::string_view origin_url, const RequestHead& request, std::string_view asker);

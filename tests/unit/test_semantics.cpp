@@ -298,6 +298,25 @@ Test(semantics, one_range_in_its_plainest_form) {
     cr_assert_not(asks_for_one_range(fields({{"Range", "bytes=0-0"}, {"Range", "bytes=0-0"}})));
 }
 
+// apt resumes by If-Range with a date, also what was published a moment ago: nginx goes on with it, Apache begins anew.
+Test(semantics, a_date_of_what_is_too_young_is_the_origins_affair) {
+    const std::string date = "Sun, 06 Nov 1994 08:49:37 GMT", other = "Sun, 06 Nov 1994 08:49:36 GMT";
+    const std::string young = "Sun, 06 Nov 1994 08:50:36 GMT", old = "Sun, 06 Nov 1994 08:50:37 GMT";
+    const struct {
+        std::string if_range, now;
+        Validator validator;
+        bool can;
+    } rows[] = {
+        {date, young, {"\"a\"", 0}, false}, {date, old, {"\"a\"", 0}, true},      {other, young, {"\"a\"", 0}, true},
+        {"x", young, {"\"a\"", 0}, true},   {"\"a\"", young, {"\"a\"", 0}, true}, {date, young, {"", 784111777}, true},
+    };
+    for (std::size_t i = 0; i < std::size(rows); ++i) {
+        const Fields request = fields({{"Range", "bytes=0-9"}, {"If-Range", rows[i].if_range}});
+        const Fields whole = fields({{"Accept-Ranges", "bytes"}, {"Last-Modified", date}, {"Date", rows[i].now}});
+        cr_assert_eq(can_answer_range(request, whole, rows[i].validator, 1000), rows[i].can, "%zu", i);
+    }
+}
+
 Test(semantics, content_ranges) {
     const Result<ContentRange> good = parse_content_range("bytes 0-499/1234");
     cr_assert(good.has_value());
