@@ -18,6 +18,9 @@ constexpr std::size_t kWriteBytes = 16 * 1024;
 constexpr std::size_t kLowWater = 128 * 1024;
 // Output waiting over this: write_body says stop.
 constexpr std::size_t kBacklogBytes = 64 * 1024;
+// Interim heads of one exchange, all together. They are passed on without being asked for, and wait where nobody reads: a reader's queue
+// is not to grow with them. As many as one 102 a second for two hours.
+constexpr std::size_t kMaxInterimBytes = 256 * 1024;
 // Reads in one callback, so that one fast server does not starve the loop's other connections.
 constexpr int kReadsAtOnce = 16;
 
@@ -62,6 +65,7 @@ struct HttpClient::Impl final : ConnectionOwner, std::enable_shared_from_this<Ht
     std::uint64_t content_left = 0;  // of content that a length frames
     bool received = false;
     bool interim = false;
+    std::size_t interim_bytes = 0;
     bool paused = false;
     bool event_waits = false;     // the parser may have more to say without more input
     bool read_ended = false;
@@ -330,6 +334,11 @@ struct HttpClient::Impl final : ConnectionOwner, std::enable_shared_from_this<Ht
             interim = response.status < 200 && response.status != 101;
             if (response.status == 101 && !head.upgrade) {
                 fail(mssl::fail(Errc::malformed, "101 without being asked"));
+                return false;
+            }
+            if (interim) interim_bytes += serialize(response).size();
+            if (interim_bytes > kMaxInterimBytes) {
+                fail(mssl::fail(Errc::too_large, "interim answers without an end"));
                 return false;
             }
             content_left = response.body == BodyKind::length ? response.length : 0;

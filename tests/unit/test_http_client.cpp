@@ -299,6 +299,20 @@ Test(http_client, interim_answers_come_first) {
     cr_assert_eq(h.start(at(s), request())->wait(), "100 103 200 .");
 }
 
+// Who passes them on cannot hold them back: they would wait in memory.
+Test(http_client, interim_answers_without_an_end_are_an_error) {
+    Server s([](int c, unsigned) {
+        Server::head(c);
+        const std::string hint = "HTTP/1.1 103 E\r\nLink: " + std::string(1000, 'x') + "\r\n\r\n";
+        while (::send(c, hint.data(), hint.size(), MSG_NOSIGNAL) > 0) {
+        }
+    });
+    House h;
+    const std::string heard = h.start(at(s), request())->wait();
+    cr_assert(heard.ends_with(" too_large"), "%s", heard.substr(heard.size() - std::min<std::size_t>(heard.size(), 40)).c_str());
+    cr_assert_lt(heard.size() / 4, 300u, "of some 250 KiB");
+}
+
 Test(http_client, bodies_go_out_framed_and_large_ones_stop_and_go_on) {
     constexpr std::size_t size = 8u << 20;  // more than sockets hold
     for (BodyKind kind : {BodyKind::length, BodyKind::chunked}) {
