@@ -31,7 +31,7 @@ class PrivateWorld:
 
     def allow(self, *users):
         rows = {"me": '"Basic %s|" 1;' % basic("me", PASSWORD), "other": '"Basic %s|" 1;' % basic("other", OTHER_PASSWORD),
-                "cookie": '"|session=%s" 1;' % COOKIE}
+                "cookie": '"|session=%s" 1;' % COOKIE, "anybody": '"|" 1;'}
         with open(self.file, "w") as f:
             f.write("\n".join(rows[u] for u in users))
 
@@ -73,6 +73,11 @@ def who_is_refused_now_gets_nothing(lab):
     expect(status == 206 and body == content(p.w.big)[5:10], "a part for who may now", status)
     expect_whole(fetch(third, url, *WITH_COOKIE), p.w.sum)
     expect(transfer(third)["from_peers"] > 0, "bytes from a peer", transfer(third))
+    # Nothing in a request says that this origin goes by something else.
+    p.change("anybody")
+    expect_whole(fetch(first, url), p.w.sum)
+    p.change("me")
+    expect_refused(first)
 
 
 def files_under(directory):

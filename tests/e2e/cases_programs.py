@@ -107,7 +107,7 @@ def wget_aria2_and_requests(lab):
         for _ in range(2):
             folder = t.both("wget-N", *wget, "-N", URL + "b.bin", files=["b.bin"])
         expect(os.path.getmtime(folder + "/b.bin") == 1700000000, "the origin's date", os.path.getmtime(folder + "/b.bin"))
-        t.from_peers("wget", SIZE)
+        t.from_peers("wget", SIZE // 2)
     if shutil.which("aria2c"):
         folder = t.both("aria2", "aria2c", "-q", "-x8", "-s8", "-k1M", "--no-conf", "--all-proxy=", URL + "c.bin", files=["c.bin"])
         expect(sha256(folder + "/c.bin") == sha256(t.root("c.bin")), "the whole in eight parts")
@@ -121,7 +121,7 @@ def wget_aria2_and_requests(lab):
     if run(sys.executable, "-c", "import requests", check=False).returncode == 0:
         folder = t.both("requests", sys.executable, "-c", script, URL + "d.bin", files=["out", "fields"])
         expect(sha256(folder + "/out") == sha256(t.root("d.bin")), "the whole as a stream")
-        t.from_peers("requests", SIZE)
+        t.from_peers("requests", SIZE // 2)
     else:
         note("no requests for %s" % sys.executable)
 
@@ -185,7 +185,7 @@ def apt_updates_and_downloads(lab):
     expect(ours, "it to be resumed through us", [line for line in t.client.log().splitlines() + t.w.nginx.requests() if names[0] in line])
     # Once more, with nothing new.
     t.both("apt", *apt, "update", env=env)
-    t.from_peers("apt", MIB)
+    t.from_peers("apt", MIB // 2)
 
 
 @case()
