@@ -1,6 +1,6 @@
 """The corners of HTTP, each request directly and through both proxies: the same status, fields and bytes (twin.py says what may differ)."""
 from scene import case, expect, named
-from twin import Place, Row, SIZE, compare
+from twin import Place, Row, SIZE, ask, compare, differences, message
 
 GZIP = ("Accept-Encoding", "gzip")
 TIMED = "Tue, 14 Nov 2023 22:13:20 GMT"  # of the files
@@ -129,6 +129,34 @@ def same(lab, origin):
     for client in place.clients:
         moved = sum(t["from_server"] + t["from_peers"] for t in client.transfers())
         expect(moved >= SIZE, "%s to have had shared objects" % client.host.name, client.transfers())
+
+
+# On one connection, without waiting for any answer.
+PIPELINED = [("GET", "/strong"), ("HEAD", "/strong"), ("GET", "/chunked"), ("POST", "/upload", (), "a" * 5000), ("GET", "/status/404"),
+             ("GET", "/no-ranges", [("Range", "bytes=10-19")]), ("GET", "/empty"), ("GET", "/interim"), ("PUT", "/upload", (), ["ab", "c" * 3000]),
+             ("GET", "/if-none-match", [("If-None-Match", '"inm"')]), ("GET", "/status/204"), ("GET", "/dated"), ("FROBNICATE", "/echo"),
+             ("GET", "/no-validator"), ("GET", "/odd-fields")]
+
+
+@case()
+def pipelined_as_directly(lab):
+    """Fifteen requests on one connection, sent at once, have the answers that they have directly, in their order, cold and from the store."""
+    place = Place(lab, "script", clients=1)
+    client = place.clients[0]
+
+    def pipeline(way):
+        to = ["127.0.0.1", client.proxy_port] if way == "proxy" else [place.address["script"], 80]
+        text = "".join("".join(message("script", way, *row, keep=row is not PIPELINED[-1])) for row in PIPELINED)
+        return {"to": to, "method": "GET", "methods": [row[0] for row in PIPELINED], "segments": [text]}
+    direct = ask(place.alone, [pipeline("direct")])[0]
+    expect(len(direct) == len(PIPELINED), "an answer to each directly", [a["status"] for a in direct])
+    for state in ("cold", "warm"):
+        for way in ("redirect", "proxy"):
+            ours = ask(client.host, [pipeline(way)])[0]
+            expect(len(ours) == len(direct), "an answer to each, %s, %s" % (state, way), [a["status"] for a in ours])
+            found = ["%s: %s" % (row[:2], d) for row, a, b in zip(PIPELINED, direct, ours) for d in differences(a, b, way)]
+            expect(not found, "the same answers, %s, %s" % (state, way), found)
+    expect("how=shared" in client.log(), "shared objects among them")
 
 
 for _origin, _what in (("script", "an origin with every oddity"), ("nginx", "nginx"), ("apache", "Apache"), ("python", "Python's http.server")):

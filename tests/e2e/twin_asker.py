@@ -1,7 +1,7 @@
 """The asking side of the twin cases, run inside a host's network: requests as JSON on standard input, what came back as JSON.
 
 A request: {"to": [address, port], "segments": [latin-1 text, …], "method", "wait": status of an interim answer to wait for before the
-second segment, "tunnel": text to send after a 101, "answers": how many answers are expected on the connection (1)}.
+second segment, "tunnel": text to send after a 101, "methods": of each request, where there are several on the connection}.
 """
 import hashlib
 import json
@@ -137,8 +137,8 @@ def ask(r):
                 s.sendall(segment.encode("latin-1"))
         except (EOFError, ConnectionError):
             pass
-        for _ in range(r.get("answers", 1)):
-            answers.append(read_answer(reader, r, first))
+        for method in r.get("methods", [r["method"]]):
+            answers.append(read_answer(reader, dict(r, method=method), first))
             first = None
             if answers[-1]["end"] != "whole":
                 break
