@@ -1,11 +1,13 @@
 // Heads, chunks and bodies from anybody. The first byte says which direction and how the rest is cut into pieces.
 //
-// Promises: whole or in pieces, the events are the same; a head that parses, serializes to one that parses to the same.
+// Promises: whole or in pieces, the events are the same; a head that parses, serializes to one that parses to the same;
+// what it says of ranges and of freshness stays within bounds.
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <string>
 
+#include "proxy/http/freshness.h"
 #include "proxy/http/message.h"
 #include "proxy/http/parser.h"
 #include "proxy/http/semantics.h"
@@ -95,6 +97,25 @@ void round_trip(View in) {
     require(end_to_end(a.fields) == end_to_end(b.fields));
     const RangeAnswer range = answer_range(a.fields, {"\"a\"", 0}, 1000);
     require(range.first + range.count <= 1000);
+    const RangeAnswer alone = answer_range_alone(a.fields, {"\"a\"", 0}, 1000);
+    require(alone.first + alone.count <= 1000 && (alone.status != 206 || alone.count != 0));
+    // Taken for the fields of the object too: what can be answered without the origin is no error.
+    if (can_answer_range(a.fields, a.fields, {"\"a\"", 0}, 1000) && !a.fields.list_has("Accept-Ranges", "none"))
+        require(answer_range_alone(a.fields, {"\"a\"", 0}, 1000, strong_date(a.fields)).status != 416);
+}
+
+// What a head says of its freshness, whichever direction it is of.
+void look_at_freshness(View in, Kind kind) {
+    constexpr std::int64_t most = std::int64_t{1} << 31, now = 784111777;
+    HttpParser p(kind);
+    std::size_t used = 0;
+    const Result<HttpEvent> first = p.feed(in, used);
+    if (!first || *first != HttpEvent::head) return;
+    const Fields& f = kind == Kind::request ? p.request().fields : p.response().fields;
+    const std::int64_t lifetime = freshness_lifetime(f), age = age_on_arrival(f, now);
+    require(lifetime >= 0 && lifetime <= most && age >= 0);
+    const StoredWish wish = stored_wish(f);
+    require(!is_fresh(wish, age, lifetime) || (age < lifetime && !wish.ask));
 }
 
 }  // namespace
@@ -111,5 +132,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     pieces.end();
     require(whole.said == pieces.said && whole.content == pieces.content);
     if (kind == Kind::request) round_trip(in);
+    look_at_freshness(in, kind);
     return 0;
 }
