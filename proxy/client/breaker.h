@@ -1,5 +1,5 @@
 // Whether a site's server is worth another try (DESIGN 3: never worse than without us). A server that is black-holed or hangs costs a
-// request ten seconds and more before its fallback; so after a failure requests go to the fallback at once for some seconds, longer
+// request some seconds before its fallback; so after a failure requests go to the fallback at once for some seconds, longer
 // with each further failure, and one request tries again.
 //
 //     closed ──failure──▶ open ──pause over──▶ one probe ──success──▶ closed

@@ -6,6 +6,9 @@
 namespace mssl::proxy {
 namespace {
 
+// An application waits, and in most places a fallback. Two lost SYNs cost 3 s (RFC 6298 section 2.1 and 5.5).
+constexpr Duration kConnectTime = std::chrono::seconds(4);
+
 // What an application may not say for us.
 void strip_own_fields(Fields& fields) {
     std::vector<std::string> names;
@@ -111,7 +114,9 @@ struct Resolver::Impl final : HttpClientHandler, std::enable_shared_from_this<Re
         endpoint.host = site->server_name();
         endpoint.tls = self->server_context.get();
         endpoint.tls_name = site->server_name();
-        client = HttpClient::start(*pool, endpoint, head, *this);
+        HttpTimeouts timeouts;
+        timeouts.connect = kConnectTime;
+        client = HttpClient::start(*pool, endpoint, head, *this, timeouts);
         if (paused) client->pause_reading(true);
         bool room = true;
         if (!early_body.empty()) room = client->write_body(early_body);

@@ -9,6 +9,8 @@ libproxy_la_SOURCES += \
 	proxy/core/config_reader.cpp \
 	proxy/core/config_reader.h \
 	proxy/core/counters.h \
+	proxy/core/dialer.cpp \
+	proxy/core/dialer.h \
 	proxy/core/files.cpp \
 	proxy/core/files.h \
 	proxy/core/half.h \

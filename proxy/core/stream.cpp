@@ -9,6 +9,7 @@
 #include <cstring>
 #include <optional>
 
+#include "proxy/core/dialer.h"
 #include "proxy/core/stream_tls.h"
 
 namespace mssl::proxy {
@@ -95,7 +96,6 @@ struct Stream::Impl final : Disposable {
 
     void on_write_event() {
         switch (state) {
-        case State::connecting: connected(); return;
         case State::handshaking: handshake(); return;
         case State::lingering: continue_finish(); return;
         case State::open:
@@ -109,6 +109,7 @@ struct Stream::Impl final : Disposable {
                 after_call();
             }
             return;
+        case State::connecting:
         case State::opening:
         case State::closed: return;
         }
@@ -129,16 +130,13 @@ struct Stream::Impl final : Disposable {
 
     void on_deadline() {
         switch (state) {
-        case State::connecting:
-            note_failure(std::strerror(ETIMEDOUT));
-            try_next();
-            return;
         case State::handshaking:
             add(loop.counters().tls_failures);
             fail_now(fail(Errc::timed_out, "TLS handshake"));
             return;
         case State::open: fail_now(fail(Errc::timed_out, "end of the connection")); return;
         case State::lingering: loop.release(this); return;
+        case State::connecting:
         case State::opening:
         case State::closed: return;
         }
@@ -203,41 +201,16 @@ struct Stream::Impl final : Disposable {
 
     // ── connecting ──
 
-    void note_failure(const char* why) {
-        if (!failures.empty()) failures += "; ";
-        failures += to[next - 1].to_string() + ": " + why;
+    void dial(std::vector<Address> to) {
+        dialer = std::make_unique<Dialer>(loop, std::move(to), timeouts.connect, [this](Result<Fd> socket) { dialled(std::move(socket)); });
+        if (Status s = dialer->start(); !s) (void)broken(s.error());
     }
 
-    void try_next() {
-        while (next < to.size()) {
-            const Address& address = to[next++];
-            Fd s(socket(address.sa()->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-            if (!s) {
-                note_failure(std::strerror(errno));
-                continue;
-            }
-            if (::connect(s.get(), address.sa(), address.length()) != 0 && errno != EINPROGRESS) {
-                note_failure(std::strerror(errno));
-                continue;
-            }
-            attach(std::move(s));
-            deadline.start(timeouts.connect);
-            update();
-            return;
-        }
-        deadline.stop();
-        (void)broken(fail(Errc::unreachable, failures.empty() ? "no address to connect to" : failures));
-    }
-
-    void connected() {
-        int why = 0;
-        socklen_t len = sizeof why;
-        if (getsockopt(fd.get(), SOL_SOCKET, SO_ERROR, &why, &len) != 0) why = errno;
-        if (why != 0) {
-            note_failure(std::strerror(why));
-            try_next();
-            return;
-        }
+    void dialled(Result<Fd> socket) {
+        const std::unique_ptr<Dialer> over = std::move(dialer);  // its callback runs
+        if (state != State::connecting || error) return;
+        if (!socket) return fail_now(socket.error());
+        attach(std::move(*socket));
         if (!tls_client) {
             opened();
             return;
@@ -285,8 +258,6 @@ struct Stream::Impl final : Disposable {
 
     void opened() {
         state = State::open;
-        to.clear();
-        to.shrink_to_fit();
         tls_client.reset();
         context.reset();
         deadline.stop();
@@ -463,6 +434,7 @@ struct Stream::Impl final : Disposable {
     // No event comes any more. The socket stays until this goes: abort() may still want it.
     void shut() {
         state = State::closed;
+        dialer.reset();
         idle.stop();
         deadline.stop();
         evtimer_del(kick.get());
@@ -512,13 +484,13 @@ struct Stream::Impl final : Disposable {
 
     bool needs_write() const {
         switch (state) {
-        case State::connecting: return !error;
         case State::handshaking: return !error && handshake_wants_write;
         case State::lingering: return out == Out::draining;
         case State::open:
             if (error) return false;
             if (out == Out::draining) return true;
             return (want_write && !write_wants_read && out == Out::open) || (want_read && read_wants_write && !eof);
+        case State::connecting:
         case State::opening:
         case State::closed: return false;
         }
@@ -553,9 +525,7 @@ struct Stream::Impl final : Disposable {
     SslPtr ssl;
     std::optional<TlsClient> tls_client;  // while connecting
     SslCtxPtr context;                    // while connecting
-    std::vector<Address> to;
-    std::size_t next = 0;
-    std::string failures;
+    std::unique_ptr<Dialer> dialer;       // while connecting
     EventPtr readable, writable, kick;
     Timer deadline{loop, [this] { on_deadline(); }};
     Timer idle{loop, [this] { on_idle(); }};
@@ -623,8 +593,7 @@ std::unique_ptr<Stream> Stream::connect(Loop& loop, std::vector<Address> to, con
         SSL_CTX_up_ref(tls_or_null->ctx);  // a reload may swap it while the connection is being made
         s.context.reset(tls_or_null->ctx);
     }
-    s.to = std::move(to);
-    s.try_next();
+    s.dial(std::move(to));
     return out;
 }
 

@@ -26,6 +26,7 @@ tests_unit_unit_tests_SOURCES = \
 	tests/unit/test_cold_read.cpp \
 	tests/unit/test_cold_reads.cpp \
 	tests/unit/test_config.cpp \
+	tests/unit/test_dialer.cpp \
 	tests/unit/test_directory.cpp \
 	tests/unit/test_download.cpp \
 	tests/unit/test_download_readers.cpp \
