@@ -10,6 +10,7 @@
 #include <array>
 #include <ctime>
 
+#include "protocol/bytes.h"
 #include "protocol/x509.h"
 
 namespace mssl {
@@ -203,6 +204,11 @@ bool verify_signature(const PublicKey& key, View message, const Signature& signa
 }
 
 MemberId member_id_of(const PublicKey& key) { return MemberId::from(sha256(key.view()).view()); }
+
+std::string realm_server_name(const RealmId& realm) {
+    // Half of it: a label has at most 63 characters (RFC 1035), and 128 bits tell realms apart.
+    return "realm-" + to_hex(realm.view().first(16)) + ".mssl.invalid";
+}
 
 RealmId realm_id_of(const PublicKey& realm_key) { return RealmId::from(sha256(realm_key.view()).view()); }
 

@@ -70,6 +70,11 @@ struct RealmTrust {
     Status check_member(const Certificate& member, const Certificate& signer, WallTime now) const;
 };
 
+// The server name (RFC 6066) in the ClientHello of a member that connects to a member: "realm-", the first 16 bytes of the realm id in
+// lower-case hexadecimal, ".mssl.invalid". It resolves to nothing and proves nothing; by it a host that is a member of several realms
+// knows which of its certificates to show (mssl-protocol(7)).
+std::string realm_server_name(const RealmId& realm);
+
 // The server's side: makes certificates.
 struct RealmAuthority {
     // A self-signed realm certificate, ten years from now.

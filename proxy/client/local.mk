@@ -36,6 +36,8 @@ libproxy_la_SOURCES += \
 	proxy/client/intercept.h \
 	proxy/client/leaf_cache.cpp \
 	proxy/client/leaf_cache.h \
+	proxy/client/peer_door.cpp \
+	proxy/client/peer_door.h \
 	proxy/client/peer_link.cpp \
 	proxy/client/peer_link.h \
 	proxy/client/peer_server.cpp \

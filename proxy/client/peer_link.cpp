@@ -48,8 +48,9 @@ void PeerLink::connect(Bytes ticket_der, Bytes signer_der) {
     hello.realm = self_->trust.id();
     WireHandler& handler = *this;
     wire_ = std::make_unique<Wire>(*loop_, SessionRole::member_to_member, hello, handler);
-    // No name: who the peer is follows from its membership certificate alone.
-    const TlsClient tls{self_->peer_connect_context.get(), {}, std::string(kAlpnMember)};
+    // The name says for which realm this comes. Who the peer is follows from its membership certificate alone.
+    TlsClient tls{self_->peer_connect_context.get(), {}, std::string(kAlpnMember)};
+    tls.sni = realm_server_name(self_->trust.id());
     StreamTimeouts timeouts;
     timeouts.connect = kConnectTime;
     timeouts.idle = kDeadAfter;

@@ -2,6 +2,8 @@
 
 #include <mutex>
 
+#include "proxy/client/peer_door.h"
+
 namespace mssl::proxy {
 
 struct PeerServer::Impl {
@@ -12,11 +14,15 @@ struct PeerServer::Impl {
     std::vector<std::shared_ptr<Site>> sites;
     std::unique_ptr<Listener> listener;
 
-    std::shared_ptr<const Membership> membership() {
+    std::shared_ptr<const Membership> membership(std::string_view server_name) {
         const std::lock_guard lock(mutex);
-        for (const auto& site : sites)
-            if (auto m = site->current()) return m;
-        return nullptr;
+        std::shared_ptr<const Membership> first;
+        for (const auto& site : sites) {
+            auto m = site->current();
+            if (m && realm_server_name(m->trust.id()) == server_name) return m;
+            if (!first) first = std::move(m);
+        }
+        return first;
     }
 };
 
@@ -33,11 +39,16 @@ Result<std::unique_ptr<PeerServer>> PeerServer::open(Runtime& runtime, const Add
     out->impl_->limits = limits;
     Result<std::unique_ptr<Listener>> listener =
         Listener::open(runtime.loops, at, [weak = std::weak_ptr(out->impl_)](Loop& loop, Fd fd, const Address&) {
-            const auto impl = weak.lock();
-            if (!impl) return;
-            // Not enrolled anywhere yet: nothing to show, nothing to serve.
-            if (auto membership = impl->membership()) 
-                PeerSession::start(loop, std::move(fd), std::move(membership), impl->transfers, impl->count, impl->limits);
+            PeerDoor::open(
+                loop, std::move(fd),
+                [weak](std::string_view server_name) {
+                    const auto impl = weak.lock();
+                    return impl ? impl->membership(server_name) : nullptr;
+                },
+                [weak, &loop](std::unique_ptr<Stream> stream, std::shared_ptr<const Membership> membership) {
+                    if (const auto impl = weak.lock())
+                        PeerSession::start(loop, std::move(stream), std::move(membership), impl->transfers, impl->count, impl->limits);
+                });
         });
     if (!listener) return listener.error();
     out->impl_->listener = std::move(*listener);

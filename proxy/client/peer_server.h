@@ -16,7 +16,8 @@ namespace mssl::proxy {
 
 class PeerServer {
 public:
-    // Binds now. sites: whose memberships may be shown; the first that is enrolled is taken.
+    // Binds now. sites: whose memberships may be shown. A peer is shown that of the realm which its ClientHello names, or else the
+    // first; none while no site is enrolled.
     static Result<std::unique_ptr<PeerServer>> open(Runtime& runtime, const Address& at, std::vector<std::shared_ptr<Site>> sites,
                                                     std::shared_ptr<Transfers> transfers, const PeerLimits& limits = {});
     ~PeerServer();

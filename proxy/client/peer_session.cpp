@@ -9,7 +9,6 @@ namespace {
 
 // One object a connection is what our own clients do; other implementations may share one.
 constexpr std::size_t kMaxHandles = 64;
-constexpr Duration kIdle = std::chrono::seconds(60);
 
 }  // namespace
 
@@ -51,14 +50,11 @@ private:
     MemberId member_;
 };
 
-void PeerSession::start(Loop& loop, Fd fd, std::shared_ptr<const Membership> self, std::shared_ptr<Transfers> transfers,
+void PeerSession::start(Loop& loop, std::unique_ptr<Stream> stream, std::shared_ptr<const Membership> self, std::shared_ptr<Transfers> transfers,
                         std::shared_ptr<PeerCount> count, const PeerLimits& limits) {
     auto session = std::make_shared<PeerSession>(loop, std::move(self), std::move(transfers), std::move(count), limits);
     session->self_hold_ = session;
-    StreamTimeouts timeouts;
-    timeouts.idle = kIdle;
-    session->wire_->begin(Stream::accept(loop, std::move(fd), session->self_->peer_accept_context.get(),
-                                         session->wire_->as_stream_handler(), timeouts));
+    session->wire_->begin(std::move(stream));
 }
 
 PeerSession::PeerSession(Loop& loop, std::shared_ptr<const Membership> self, std::shared_ptr<Transfers> transfers,

@@ -46,7 +46,8 @@ private:
 
 class PeerSession final : public std::enable_shared_from_this<PeerSession>, private WireHandler {
 public:
-    static void start(Loop& loop, Fd fd, std::shared_ptr<const Membership> self, std::shared_ptr<Transfers> transfers,
+    // stream: accepted, with self's certificate; its handshake may be under way.
+    static void start(Loop& loop, std::unique_ptr<Stream> stream, std::shared_ptr<const Membership> self, std::shared_ptr<Transfers> transfers,
                       std::shared_ptr<PeerCount> count, const PeerLimits& limits);
     PeerSession(Loop& loop, std::shared_ptr<const Membership> self, std::shared_ptr<Transfers> transfers,
                 std::shared_ptr<PeerCount> count, const PeerLimits& limits);

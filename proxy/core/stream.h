@@ -38,13 +38,14 @@ struct TlsClient {
     std::string host;         // SNI and verified name (RFC 6125); an IP address is verified as such. Empty: neither
     std::string alpn;         // one protocol, e.g. "mssl/1"; the peer must select it or the handshake fails
     bool alpn_optional = false;  // the peer may select none (an old HTTP server)
+    std::string sni{};        // where host is empty: a server name that is sent, and not verified
 };
 
 class Stream final : public Disposable {
 public:
     static std::unique_ptr<Stream> accept(Loop& loop, Fd fd, SSL_CTX* tls_or_null, StreamHandler& handler,
                                           StreamTimeouts timeouts = {});
-    // Tries the addresses in order (each with the connect timeout) until one connects; what TLS then says is final.
+    // Connects to one of the addresses, as Dialer does (each with the connect timeout); what TLS then says is final.
     // on_error: unreachable (names every address with its reason), bad_certificate (names the reason), unsupported (ALPN),
     // timed_out, reset, truncated, crypto.
     static std::unique_ptr<Stream> connect(Loop& loop, std::vector<Address> to, const TlsClient* tls_or_null,

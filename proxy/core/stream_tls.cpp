@@ -155,6 +155,8 @@ Result<SslPtr> make_connecting_ssl(const TlsClient& client, int fd) {
     SSL_set_connect_state(ssl->get());
     if (!client.host.empty() && !set_name(ssl->get(), without_brackets(client.host)))
         return openssl_error(Errc::crypto, "server name " + client.host);
+    if (client.host.empty() && !client.sni.empty() && SSL_set_tlsext_host_name(ssl->get(), client.sni.c_str()) != 1)
+        return openssl_error(Errc::crypto, "server name " + client.sni);
     if (client.alpn.size() > kMaxAlpn || (!client.alpn.empty() && !set_alpn(ssl->get(), client.alpn)))
         return openssl_error(Errc::crypto, "ALPN " + client.alpn);
     return ssl;

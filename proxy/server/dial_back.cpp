@@ -18,6 +18,7 @@ public:
         TlsClient tls;
         tls.ctx = context;
         tls.alpn = std::string(kAlpnMember);
+        tls.sni = realm_server_name(trust_.id());
         StreamTimeouts timeouts;
         timeouts.connect = DialBack::kTimeout;
         timeouts.idle = DialBack::kTimeout;

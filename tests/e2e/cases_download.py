@@ -1,8 +1,9 @@
 """The main job: cold objects, several clients, one read of the origin."""
+import os
 import time
 
-from harness import NAME, wait_for
-from scene import MIB, World, begin, case, expect, expect_whole, named, note, transfer
+from harness import NAME, Nginx, Server, random_file, sha256, wait_for
+from scene import MIB, World, begin, case, expect, expect_whole, fetch, named, note, transfer
 
 # Mbit/s of everybody: slow enough that wires, and not a loaded machine, are the limit. Downlinks are wider, so that passing on
 # pays.
@@ -100,3 +101,25 @@ def second_time_from_the_store(lab):
     expect(t["from_server"] + t["from_peers"] == 0 and t["from_store"] >= w.length, "all of it out of the store", t)
     expect(w.bodies() == [(200, w.length)], "one body from the origin", w.bodies())
     expect(any(line.startswith("304 ") for line in w.nginx.requests()), "the origin to have been asked", w.nginx.requests())
+
+
+@case()
+def two_sites_at_one_peer_port(lab):
+    """Clients of two servers, which know nothing of each other, have the objects of both from one another, at one port each."""
+    w = World(lab)
+    host = lab.host("second")
+    root = os.path.join(host.dir, "www")
+    os.mkdir(root, 0o755)
+    other = random_file(os.path.join(root, "big.bin"), 4 * MIB, seed=9)
+    name = "second.example.org"
+    lab.name(name, host.ip, host.ip6)
+    nginx = Nginx(host, root)
+    server = Server(host, w.issue, 'url = "http://127.0.0.1:%d"' % nginx.port, name=name)
+    site = '[[site]]\nhost = "%s"\nserver = "%s"\nca = "%s"\nfallback = "none"\n' % (name, server.address(), w.issue.ca)
+    first, second = w.client(extra=site), w.client(extra=site)
+    url = "http://%s/big.bin" % name
+    for c in (first, second):
+        expect_whole(fetch(c), w.sum)
+        expect_whole(fetch(c, url), sha256(other))
+    rows = {t["url"]: t["from_peers"] for t in second.transfers()}
+    expect(len(rows) == 2 and all(n > 0 for n in rows.values()), "bytes of both sites' objects from the peer", rows)

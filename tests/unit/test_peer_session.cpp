@@ -11,6 +11,7 @@
 #include "proxy/core/wire.h"
 #include "tests/unit/hosting_fixture.h"
 #include "tests/unit/member_fixture.h"
+#include "tests/unit/somewhere_fixture.h"
 
 using namespace mssl;
 using namespace mssl::proxy;
@@ -80,13 +81,14 @@ private:
 // A downloader, good or bad. Lives in loop 0; asked through Here::in().
 class Guest final : public WireHandler {
 public:
-    Guest(Loop& loop, const Address& to, std::shared_ptr<SSL_CTX> context, const RealmId& realm)
+    Guest(Loop& loop, const Address& to, std::shared_ptr<SSL_CTX> context, const RealmId& realm, const std::string& sni = {})
         : loop_(&loop), context_(std::move(context)) {
         Hello hello;
         hello.abilities = kAbilityPlain;
         hello.realm = realm;
         wire = std::make_unique<Wire>(loop, SessionRole::member_to_member, hello, *this);
-        const TlsClient tls{context_.get(), {}, std::string(kAlpnMember)};
+        TlsClient tls{context_.get(), {}, std::string(kAlpnMember)};
+        tls.sni = sni;
         wire->begin(Stream::connect(loop, {to}, &tls, wire->as_stream_handler()));
     }
     ~Guest() override {
@@ -161,10 +163,10 @@ struct Here {
     }
     bool eventually(std::function<bool()> f) { return hosts.engine.eventually(hosts.engine.loops.at(0), std::move(f)); }
 
-    Guest& connect(std::shared_ptr<SSL_CTX> context) {
+    Guest& connect(std::shared_ptr<SSL_CTX> context, const std::string& sni = {}) {
         return *in([&] {
             guests.push_back(std::make_unique<Guest>(hosts.engine.loops.at(0), door->address(), std::move(context),
-                                                     hosts.realm->trust().id()));
+                                                     hosts.realm->trust().id(), sni));
             return guests.back().get();
         });
     }
@@ -367,6 +369,36 @@ Test(peer_session, refuses_who_has_no_membership_of_this_realm) {
     cr_assert_eq(h.in([&] { return h.object->attached; }), 0U);
     Guest& g = h.guest();
     cr_assert_eq(h.answer(g, h.open(h.ticket())), Errc::ok);
+}
+
+Test(peer_session, shows_each_peer_the_membership_of_its_realm) {
+    Here here;
+    const Somewhere other(1);
+    const auto others = membership_of(*other.realm, other.self);
+    here.door->set_sites({std::make_shared<EnrolledSite>(others), std::make_shared<EnrolledSite>(here.membership)});
+    const RealmId mine = here.hosts.realm->trust().id(), theirs = other.realm->trust().id();
+    const struct {
+        const char* what;
+        std::string name;
+        MemberId shown;
+    } rows[] = {{"its own realm", realm_server_name(mine), here.self.id()},
+                {"the other realm", realm_server_name(theirs), other.self.id()},
+                {"no name", "", other.self.id()},
+                {"a realm that nobody knows", realm_server_name(RealmId{}), other.self.id()}};
+    for (const auto& row : rows) {
+        Guest& g = here.connect(std::shared_ptr<SSL_CTX>(make_peer_context(here.guest_id.credentials(), false).value()), row.name);
+        cr_assert(here.eventually([&] { return g.wire->has_stream() && (g.ready || g.closed); }), "%s", row.what);
+        const auto as_member = here.in([&] {
+            const bool is_mine = row.shown == here.self.id();
+            const auto who = member_of(g.wire->stream().ssl(), (is_mine ? *here.hosts.realm : *other.realm).trust(), wall_now());
+            return who.has_value() && who->id == row.shown;
+        });
+        cr_assert(as_member, "%s", row.what);
+    }
+    Guest& g = here.connect(std::shared_ptr<SSL_CTX>(make_peer_context(here.guest_id.credentials(), false).value()), realm_server_name(mine));
+    cr_assert(here.eventually([&] { return g.ready; }));
+    cr_assert_eq(here.answer(g, here.open(here.ticket())), Errc::ok);
+    cr_assert_eq(here.fetch(g, 1, 0), Errc::ok);
 }
 
 Test(peer_session, does_nothing_for_a_stranger_that_asks_at_once) {
