@@ -19,31 +19,39 @@ constexpr std::size_t kMaxSealed = std::size_t{1} << 20;
 
 Result<Sealing> Sealing::fetch(OSSL_LIB_CTX* library) {
     Sealing made;
-    made.hkdf_.reset(EVP_KDF_fetch(library, "HKDF", nullptr));
     made.gcm_.reset(EVP_CIPHER_fetch(library, "AES-256-GCM", nullptr));
     made.sha256_.reset(EVP_MD_fetch(library, "SHA256", nullptr));
-    if (!made.hkdf_ || !made.gcm_ || !made.sha256_) return openssl_error(Errc::crypto, "HKDF, AES-256-GCM, SHA256");
+    const MacPtr mac(EVP_MAC_fetch(library, "HMAC", nullptr));
+    if (!made.gcm_ || !made.sha256_ || !mac) return openssl_error(Errc::crypto, "HMAC, AES-256-GCM, SHA256");
+    made.hmac_.reset(EVP_MAC_CTX_new(mac.get()));
+    char digest[] = "SHA256";
+    const OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
+        OSSL_PARAM_construct_end(),
+    };
+    if (!made.hmac_ || EVP_MAC_CTX_set_params(made.hmac_.get(), params) != 1) return openssl_error(Errc::crypto, "HMAC");
     return made;
 }
 
-Result<Secret> Sealing::derive(View secret, std::string_view label, View context) const {
-    Writer info;
-    info.raw(as_view(label));
-    info.u8(0);
-    info.raw(context);
-    Bytes info_bytes = info.take();
-    char digest[] = "SHA256";
-    const OSSL_PARAM params[] = {
-        OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, digest, 0),
-        OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, const_cast<std::uint8_t*>(secret.data()), secret.size()),
-        OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, info_bytes.data(), info_bytes.size()),
-        OSSL_PARAM_construct_end(),
-    };
-    const KdfCtxPtr context_of(EVP_KDF_CTX_new(hkdf_.get()));
+Result<Secret> Sealing::hmac(View key, std::initializer_list<View> text) const {
+    const MacCtxPtr context(EVP_MAC_CTX_dup(hmac_.get()));
+    bool good = context && EVP_MAC_init(context.get(), key.data(), key.size(), nullptr) == 1;
+    for (const View part : text) good = good && EVP_MAC_update(context.get(), part.data(), part.size()) == 1;
     Secret out;
-    if (!context_of || EVP_KDF_derive(context_of.get(), out.bytes.data(), out.bytes.size(), params) != 1)
-        return openssl_error(Errc::crypto, "HKDF");
+    std::size_t length = 0;
+    if (!good || EVP_MAC_final(context.get(), out.bytes.data(), &length, out.bytes.size()) != 1 || length != Secret::size)
+        return openssl_error(Errc::crypto, "HMAC");
     return out;
+}
+
+Result<Secret> Sealing::derive(View secret, std::string_view label, View context) const {
+    // RFC 5869 §2.2: no salt is a salt of zeros.
+    const Result<Secret> extracted = hmac(Secret().view(), {secret});
+    if (!extracted) return extracted.error();
+    // §2.3: one block of output, T(1).
+    static constexpr std::uint8_t kZero[] = {0};
+    static constexpr std::uint8_t kOne[] = {1};
+    return hmac(extracted->view(), {as_view(label), View(kZero), context, View(kOne)});
 }
 
 Result<Bytes> Sealing::seal(const Secret& key, View plain) const {

@@ -1,5 +1,6 @@
 // HKDF-SHA256 (RFC 5869), AES-256-GCM under keys that are used once, and SHA-256, as the handshake's key shares and tokens
-// use them. The algorithms are fetched once, because OpenSSL 3.0 takes locks at every fetch.
+// use them. The algorithms are fetched once, because OpenSSL 3.0 takes locks at every fetch; and HKDF is made of HMAC here,
+// because EVP's HKDF fetches HMAC and SHA-256 anew at every derivation (a fifth of a member's handshake).
 #pragma once
 
 #include <openssl/crypto.h>
@@ -31,7 +32,7 @@ public:
     // The algorithms of library (null: the default one), which outlives this. crypto where one is missing.
     static Result<Sealing> fetch(OSSL_LIB_CTX* library);
 
-    // HKDF without salt, info = label ‖ 0x00 ‖ context; context is at most 128 bytes. Errors: crypto.
+    // HKDF without salt, info = label ‖ 0x00 ‖ context. Errors: crypto.
     Result<Secret> derive(View secret, std::string_view label, View context) const;
 
     // AES-256-GCM with an IV of zeros and no associated data: ciphertext ‖ tag. The key seals nothing else, ever.
@@ -44,7 +45,10 @@ public:
 
 private:
     Sealing() = default;
-    KdfPtr hkdf_;
+    // HMAC(key, text), in parts.
+    Result<Secret> hmac(View key, std::initializer_list<View> text) const;
+
+    MacCtxPtr hmac_;  // with its digest and without a key: to be copied
     CipherPtr gcm_;
     MdPtr sha256_;
 };
