@@ -101,7 +101,7 @@ Bytes encode_token_file_state(const TokenFile& file) {
     return w.take();
 }
 
-std::optional<Taking> take_next(TokenFile& file, const BootId& boot, std::uint32_t batch) {
+std::optional<Taking> take_next(TokenFile& file, const BootId& boot) {
     // What was written since the last batch may have been lost with the power, but nothing from reserved on was used.
     const bool same_boot = file.boot == boot && boot != BootId();
     if (!same_boot) file.next = file.reserved;
@@ -109,7 +109,8 @@ std::optional<Taking> take_next(TokenFile& file, const BootId& boot, std::uint32
     if (file.next == file.count) return std::nullopt;
     const bool sync = file.next == file.reserved;
     // Without a name for this boot nobody could tell later that next was lost: each token is a batch of its own.
-    if (sync) file.reserved += std::min(file.count - file.reserved, boot == BootId() ? 1 : batch);
+    const std::uint32_t batch = boot == BootId() ? 1 : same_boot ? kBatch : kFirstBatch;
+    if (sync) file.reserved += std::min(file.count - file.reserved, batch);
     return Taking{file.next++, sync};
 }
 

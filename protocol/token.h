@@ -68,13 +68,18 @@ Bytes encode_token_file_header(const TokenFile& file);
 // From kTokenFileHeader bytes. Errors: malformed, unsupported (another version), too_large.
 Result<TokenFile> decode_token_file_header(View header);
 
-// The next token of the file, for who runs under boot (zeros: unknown), advancing next, and reserved where another `batch` of
-// tokens has to be set apart. Nothing where all are taken.
+// So many tokens are reserved with one wait for the disk, and so many at most are lost to a machine that goes down: few for who
+// takes few in a boot, more after these were taken.
+inline constexpr std::uint32_t kFirstBatch = 32;
+inline constexpr std::uint32_t kBatch = 128;
+
+// The next token of the file, for who runs under boot (zeros: unknown), advancing next, and reserved where another batch has to
+// be set apart. Nothing where all are taken.
 struct Taking {
     std::uint32_t index;
     bool sync;  // the state has to be on the disk before the token is used
 };
-std::optional<Taking> take_next(TokenFile& file, const BootId& boot, std::uint32_t batch);
+std::optional<Taking> take_next(TokenFile& file, const BootId& boot);
 // next, reserved, boot, as they stand at kTokenFileState.
 Bytes encode_token_file_state(const TokenFile& file);
 

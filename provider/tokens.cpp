@@ -46,9 +46,6 @@ bool read_at(const Fd& fd, MutableView into, std::size_t offset) {
     return pread(fd.get(), into.data(), into.size(), static_cast<off_t>(offset)) == static_cast<ssize_t>(into.size());
 }
 
-// So many tokens are lost to who takes one after the machine went down, and so many share one wait for the disk.
-constexpr std::uint32_t kBatch = 32;
-
 // As the kernel writes it: 32 digits with four hyphens between them.
 constexpr std::size_t kBootIdText = 36;
 
@@ -83,7 +80,7 @@ std::optional<TakenToken> take_token(const std::string& path, WallTime now) {
     if (!read_at(fd, header.bytes, 0)) return std::nullopt;
     Result<TokenFile> file = decode_token_file_header(header.bytes);
     if (!file || past(file->membership.expiry, now)) return std::nullopt;
-    const std::optional<Taking> taking = take_next(*file, boot_id(), kBatch);
+    const std::optional<Taking> taking = take_next(*file, boot_id());
     TakenToken taken;
     if (!taking || !read_at(fd, taken.token.bytes, token_offset(taking->index))) return std::nullopt;
     // Taken before it is used: who is killed in between has lost a token, and nobody uses it twice.

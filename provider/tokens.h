@@ -17,8 +17,8 @@ struct TakenToken {
 
 // The next token of the file, which nobody gets again, not after the machine went down either. Nothing where there is none: no file, not ours to read and write,
 // all taken, expired at now, or damaged. A handshake without a token is one of who is no member, and servers that do not
-// require membership take it. Blocks while another process takes one: microseconds, and with each
-// 32nd token as long as the disk needs.
+// require membership take it. Blocks while another process takes one: microseconds, and where a
+// batch is reserved as long as the disk needs.
 std::optional<TakenToken> take_token(const std::string& path, WallTime now);
 
 }  // namespace mssl::provider

@@ -220,18 +220,18 @@ Test(token, the_next_one_is_on_the_disk_before_it_is_used) {
     };
     for (const Row& row : {Row{"the first", 0, 0, {}, now, 0, true, 32}, Row{"of a batch", 5, 32, now, now, 5, false, 32},
                            Row{"the last of a batch", 31, 32, now, now, 31, false, 32},
-                           Row{"the next batch", 32, 32, now, now, 32, true, 64}, Row{"a rest", 96, 96, now, now, 96, true, 100},
-                           Row{"the last", 99, 100, now, now, 99, false, 100}, Row{"after the last", 100, 100, now, now, kNone, false, 100},
+                           Row{"the next batch", 32, 32, now, now, 32, true, 160}, Row{"a rest", 288, 288, now, now, 288, true, 300},
+                           Row{"the last", 299, 300, now, now, 299, false, 300}, Row{"after the last", 300, 300, now, now, kNone, false, 300},
                            Row{"after the machine went down", 5, 32, before, now, 32, true, 64},
-                           Row{"with nothing left then", 97, 100, before, now, kNone, false, 100},
+                           Row{"with nothing left then", 297, 300, before, now, kNone, false, 300},
                            Row{"no boot's name", 5, 5, {}, {}, 5, true, 6}, Row{"none any more", 5, 32, now, {}, 32, true, 33},
                            Row{"none before", 6, 6, {}, now, 6, true, 38}}) {
         TokenFile file;
-        file.count = 100;
+        file.count = 300;
         file.next = row.next;
         file.reserved = row.reserved;
         file.boot = row.boot;
-        const std::optional<Taking> taking = take_next(file, row.own, 32);
+        const std::optional<Taking> taking = take_next(file, row.own);
         cr_assert_eq(taking ? taking->index : kNone, row.index, "%s", row.what);
         cr_assert(!taking || (taking->sync == row.sync && file.next == row.index + 1 && file.boot == row.own), "%s", row.what);
         cr_assert_eq(file.reserved, row.reserved_then, "%s", row.what);
