@@ -137,6 +137,7 @@ void AppConnection::begin_connect(Authority to) {
     if (over()) return;
     destination_ = std::move(destination);
     turn_ = {};
+    in_.restart();
     state_ = State::hello;
 }
 

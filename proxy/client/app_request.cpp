@@ -103,7 +103,9 @@ void AppConnection::begin_relay(Wish wish, std::shared_ptr<Site> site) {
     plan.via = turn_.to_a_proxy;
     plan.request = forward_request(turn_.request, std::move(wish.target), wish.host, plan.via);
     plan.to = wish.to;
+    plan.named = site ? site : all_->sites_->find(wish.to);
     plan.site = turn_.site = std::move(site);
+    plan.is_held = [transfers = all_->transfers_](const Resolution& r) { return transfers->holds(r); };
     plan.origin.host = without_brackets(wish.to.authority.host);
     plan.origin.port = wish.to.authority.port;
     if (destination_) {

@@ -122,7 +122,7 @@ struct ClientSide::Impl {
         if (!opened) return opened.error();
         Result<std::shared_ptr<LeafCache>> leaves = open_leaves(client);
         if (!leaves) return leaves.error();
-        for (const auto& [key, site] : *opened) site->fresh_answers().forget_all();
+        for (const auto& [key, site] : *opened) site->fresh_answers().forget_all(mono_now());
         sites->replace(*opened, std::move(*leaves));
         if (peers) peers->set_sites(list(*opened));
         transfers->upload_limit().set_rate(client.upload_limit);

@@ -34,7 +34,11 @@ void FreshAnswers::keep(const std::string& url, const RequestHead& request, cons
     const bool open = answer.manifest->body.access == Access::open;
     const bool fresh = open && may_be_answered_fresh(request) && !request.fields.list_has("Cache-Control", "no-store") && age < lifetime;
     const std::lock_guard lock(mutex_);
-    if (const auto old = by_url_.find(url); old != by_url_.end()) erase(old);
+    if (forgotten_at_ && asked.mono <= *forgotten_at_) return;
+    if (const auto old = by_url_.find(url); old != by_url_.end()) {
+        if (asked.mono < old->second.asked.mono) return;
+        erase(old);
+    }
     if (!fresh) return;
     if (order_.size() >= kMaxAnswers) erase(by_url_.find(order_.front()));
     order_.push_back(url);
@@ -65,13 +69,15 @@ std::optional<Resolution> FreshAnswers::find(const std::string& url, const Realm
     return out;
 }
 
-void FreshAnswers::forget(const std::string& url) {
+void FreshAnswers::forget(const std::string& url, MonoTime now) {
     const std::lock_guard lock(mutex_);
+    forgotten_at_ = now;
     if (const auto at = by_url_.find(url); at != by_url_.end()) erase(at);
 }
 
-void FreshAnswers::forget_all() {
+void FreshAnswers::forget_all(MonoTime now) {
     const std::lock_guard lock(mutex_);
+    forgotten_at_ = now;
     by_url_.clear();
     order_.clear();
 }

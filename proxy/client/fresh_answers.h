@@ -31,13 +31,14 @@ public:
         MonoTime mono;
     };
 
-    // The origin's answer to request, for what url names, asked for at asked. Takes the place of what was known of url.
+    // The origin's answer to request, for what url names, asked for at asked. Takes the place of what was known of url, unless that was
+    // asked for later, or anything was forgotten since: answers may overtake each other, and a change the answer of before it.
     void keep(const std::string& url, const RequestHead& request, const Resolution& answer, Moment asked);
     // What answers request in realm, with its age; nothing where the origin must be asked.
     std::optional<Resolution> find(const std::string& url, const RealmId& realm, const RequestHead& request, Moment now);
     // The origin said something else, or a method that is not safe was used (RFC 9111 §4.4).
-    void forget(const std::string& url);
-    void forget_all();
+    void forget(const std::string& url, MonoTime now);
+    void forget_all(MonoTime now);
 
 private:
     struct Entry {
@@ -52,6 +53,7 @@ private:
     std::mutex mutex_;
     std::unordered_map<std::string, Entry> by_url_;
     std::list<std::string> order_;  // oldest first
+    std::optional<MonoTime> forgotten_at_;
 };
 
 }  // namespace mssl::proxy

@@ -98,6 +98,8 @@ std::variant<Wish, Refusal> judge_secured_request(RequestHead& request, const Ur
         if (!absolute) return Refusal{400, "malformed request target: " + absolute.error().detail};
         if (absolute->root() != site) return Refusal{421, "this connection is to " + site.short_url_of("/")};
         wish.target = is_server_wide(request) ? "*" : absolute->target;
+        wish.host = site.host_field();  // whatever Host says (RFC 9112 §3.2.2)
+        return count_hops(request, std::move(wish));
     }
     const std::string* host = request.fields.find("Host");
     if (host == nullptr || host->empty()) {

@@ -18,9 +18,8 @@ void PeerDoor::open(Loop& loop, Fd fd, Choose choose, Enter enter) {
     std::unique_ptr<PeerDoor> made(new PeerDoor(loop, std::move(choose), std::move(enter)));
     PeerDoor& door = *made;
     loop.adopt(std::move(made));
-    StreamTimeouts timeouts;
-    timeouts.idle = kHelloTime;
-    door.stream_ = Stream::accept(loop, std::move(fd), nullptr, door, timeouts);
+    door.stream_ = Stream::accept(loop, std::move(fd), nullptr, door);
+    door.deadline_.start(kHelloTime);
     door.stream_->want_read(true);
 }
 

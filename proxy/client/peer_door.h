@@ -24,7 +24,7 @@ public:
     ~PeerDoor() override;
 
 private:
-    PeerDoor(Loop& loop, Choose choose, Enter enter) : loop_(loop), choose_(std::move(choose)), enter_(std::move(enter)) {}
+    PeerDoor(Loop& loop, Choose choose, Enter enter) : loop_(loop), choose_(std::move(choose)), enter_(std::move(enter)), deadline_(loop, [this] { over(); }) {}
     void on_open() override {}
     void on_readable() override;
     void on_writable() override {}
@@ -36,6 +36,7 @@ private:
     Enter enter_;
     std::unique_ptr<Stream> stream_;
     Bytes first_;
+    Timer deadline_;  // of the whole hello: who sends a byte now and then is nobody's guest
 };
 
 }  // namespace mssl::proxy

@@ -1,10 +1,19 @@
 #include "proxy/client/peer_server.h"
 
+#include <atomic>
 #include <mutex>
 
 #include "proxy/client/peer_door.h"
 
 namespace mssl::proxy {
+
+namespace {
+
+// Connections that have not said for whom they come: beyond it new ones end at once, so that strangers take no descriptors from the
+// applications. A member's takes a round trip.
+constexpr int kMaxDoors = 256;
+
+}  // namespace
 
 struct PeerServer::Impl {
     std::shared_ptr<Transfers> transfers;
@@ -13,7 +22,16 @@ struct PeerServer::Impl {
     std::mutex mutex;
     std::vector<std::shared_ptr<Site>> sites;
     std::unique_ptr<Listener> listener;
+    std::atomic<int> doors{0};
 
+    // Until it is let go of; null: there are as many as may be.
+    static std::shared_ptr<void> door(const std::shared_ptr<Impl>& impl) {
+        if (impl->doors.fetch_add(1) >= kMaxDoors) {
+            --impl->doors;
+            return nullptr;
+        }
+        return {impl.get(), [impl](void*) { --impl->doors; }};
+    }
     std::shared_ptr<const Membership> membership(std::string_view server_name) {
         const std::lock_guard lock(mutex);
         std::shared_ptr<const Membership> first;
@@ -39,13 +57,16 @@ Result<std::unique_ptr<PeerServer>> PeerServer::open(Runtime& runtime, const Add
     out->impl_->limits = limits;
     Result<std::unique_ptr<Listener>> listener =
         Listener::open(runtime.loops, at, [weak = std::weak_ptr(out->impl_)](Loop& loop, Fd fd, const Address&) {
+            const auto open = weak.lock();
+            std::shared_ptr<void> door = open ? Impl::door(open) : nullptr;
+            if (!door) return;
             PeerDoor::open(
                 loop, std::move(fd),
                 [weak](std::string_view server_name) {
                     const auto impl = weak.lock();
                     return impl ? impl->membership(server_name) : nullptr;
                 },
-                [weak, &loop](std::unique_ptr<Stream> stream, std::shared_ptr<const Membership> membership) {
+                [weak, &loop, door = std::move(door)](std::unique_ptr<Stream> stream, std::shared_ptr<const Membership> membership) {
                     if (const auto impl = weak.lock())
                         PeerSession::start(loop, std::move(stream), std::move(membership), impl->transfers, impl->count, impl->limits);
                 });

@@ -23,25 +23,40 @@ Relay::~Relay() { stop(); }
 
 void Relay::begin() {
     port_->answered_by("relayed");
+    if (plan_.named) {
+        url_ = plan_.to.url_of(plan_.request.target);
+        // Whatever becomes of the answer: it may be lost, or be an error, and the resource another one.
+        if (may_change()) forget();
+    }
     if (!plan_.site) return begin_direct();
-    url_ = plan_.to.url_of(plan_.request.target);
     if (std::optional<Resolution> known = fresh_answer()) {
         state_ = State::handed_over;
         return port_->answer_shared(*std::move(known));
     }
+    if (!refuse_to_ask()) begin_asking();
+}
+
+bool Relay::may_change() const { return plan_.request.method != "GET" && !is_safe(plan_.request.method); }
+
+void Relay::forget() { plan_.named->fresh_answers().forget(url_, pool_->loop().now()); }
+
+// RFC 9111 §5.2.1.7.
+bool Relay::refuse_to_ask() {
     const bool cacheable = plan_.request.method == "GET" || plan_.request.method == "HEAD";
-    if (cacheable && stored_wish(plan_.request.fields).only_if_cached) {  // RFC 9111 §5.2.1.7
-        state_ = State::over;
-        return port_->answer_failed(504, "only-if-cached, and nothing that is fresh is stored of " + url_for_log(plan_.to, plan_.request.target),
-                                    fail(Errc::unreachable, "only-if-cached"));
-    }
-    begin_asking();
+    if (!cacheable || !stored_wish(plan_.request.fields).only_if_cached) return false;
+    state_ = State::over;
+    port_->answer_failed(504, "only-if-cached, and nothing that is fresh is stored of " + url_for_log(plan_.to, plan_.request.target),
+                         fail(Errc::unreachable, "only-if-cached"));
+    return true;
 }
 
 std::optional<Resolution> Relay::fresh_answer() const {
     const std::shared_ptr<const Membership> self = plan_.site->current();
     if (!self) return std::nullopt;
-    return plan_.site->fresh_answers().find(url_, self->trust.id(), plan_.request, {wall_now(), pool_->loop().now()});
+    std::optional<Resolution> known = plan_.site->fresh_answers().find(url_, self->trust.id(), plan_.request, {wall_now(), pool_->loop().now()});
+    // An object of which something is missing may be had from nobody any more. Who asks learns that at once.
+    if (known && !plan_.is_held(*known)) return std::nullopt;
+    return known;
 }
 
 void Relay::begin_asking() {
@@ -110,7 +125,7 @@ void Relay::on_connection(Stream& stream, bool /*reused*/, RequestHead& /*head*/
 void Relay::on_response_head(ResponseHead head) {
     if (state_ == State::over) return;
     if (head.status >= 200 || head.status == 101) answered_ = true;
-    if (plan_.site) look_at_answer(head);
+    if (plan_.named) look_at_answer(head);
     port_->answer_head(forward_response(std::move(head), plan_.via));
 }
 
@@ -119,8 +134,7 @@ void Relay::look_at_answer(const ResponseHead& head) {
     if (head.status < 200 || head.status >= 500) return;
     const std::string& method = plan_.request.method;
     const bool told = method == "GET" && head.status != 206 && head.status != 304 && head.status != 412 && head.status != 416;
-    const bool changed = method != "GET" && !is_safe(method) && head.status < 400;
-    if (told || changed) plan_.site->fresh_answers().forget(url_);
+    if (told || (may_change() && head.status < 400)) forget();
 }
 
 void Relay::on_body(View piece) {
@@ -168,8 +182,9 @@ void Relay::on_error(const Error& error) {
 void Relay::fall_back(const Error& why) {
     if (state_ == State::over) return;
     if (!asked_) {
-        plan_.site->fresh_answers().forget(url_);
-        return begin_asking();
+        forget();
+        if (!refuse_to_ask()) begin_asking();
+        return;
     }
     const SiteConfig& site = plan_.site->config();
     if (!site.fallback_origin || why.code == Errc::bad_certificate) return give_up(why);

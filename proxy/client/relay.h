@@ -21,6 +21,8 @@ struct RelayPlan {
     RequestHead request;          // as forward_request() made it
     UrlRoot to;
     std::shared_ptr<Site> site;   // null: straight to the origin
+    std::shared_ptr<Site> named;  // whose resource it is, asked by its server or not: what is kept of that may end
+    std::function<bool(const Resolution&)> is_held;  // whether the whole object is here: needs nobody any more
     HttpEndpoint origin;
     std::shared_ptr<SSL_CTX> origin_context;  // of to's https: origin.tls points to it
     bool via = false;             // an explicit proxy says so in Via
@@ -55,6 +57,9 @@ private:
     void begin_asking();
     void begin_direct();
     void look_at_answer(const ResponseHead& head);
+    bool may_change() const;
+    void forget();
+    bool refuse_to_ask();
     void drop_upstream();
     bool may_repeat() const;
     void give_up(const Error& why);
@@ -62,7 +67,7 @@ private:
     AnswerPort* port_;
     HttpPool* pool_;
     OwnSockets* own_;
-    std::string url_;         // where there is a site
+    std::string url_;         // where there is a site that it names
     std::optional<FreshAnswers::Moment> asked_;  // when the server was; null: what is handed over is merely fresh
     RelayPlan plan_;
     State state_ = State::via_site;

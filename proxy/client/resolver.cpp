@@ -6,7 +6,8 @@
 namespace mssl::proxy {
 namespace {
 
-// An application waits, and in most places a fallback. Two lost SYNs cost 3 s (RFC 6298 section 2.1 and 5.5).
+// Where a fallback waits too. Two lost SYNs cost 3 s (RFC 6298 section 2.1 and 5.5). A server that is there, and slow with its
+// handshakes, has more time: who turns away from a crowd's server makes the crowd the origin's.
 constexpr Duration kConnectTime = std::chrono::seconds(4);
 
 // What an application may not say for us.
@@ -115,7 +116,7 @@ struct Resolver::Impl final : HttpClientHandler, std::enable_shared_from_this<Re
         endpoint.tls = self->server_context.get();
         endpoint.tls_name = site->server_name();
         HttpTimeouts timeouts;
-        timeouts.connect = kConnectTime;
+        if (site->config().fallback_origin) timeouts.connect = kConnectTime;
         client = HttpClient::start(*pool, endpoint, head, *this, timeouts);
         if (paused) client->pause_reading(true);
         bool room = true;

@@ -68,6 +68,8 @@ public:
     // Joins the running transfer of this object or begins one (what the store holds is not fetched again). done runs in loop.
     virtual void join(std::shared_ptr<Site> site, Resolution resolution, Loop& loop,
                       std::function<void(Result<std::unique_ptr<TransferReader>>)> done) = 0;
+    // Whether the store has all of its object. Any thread.
+    virtual bool holds(const Resolution& resolution) const = 0;
     // The loop that an object's transfer lives in.
     virtual Loop& owner_of(const ObjectId& object) = 0;
     // A member wants to download this object of this realm from here; its ticket was checked, by a signer of the realm. done runs in

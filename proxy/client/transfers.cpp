@@ -87,6 +87,10 @@ public:
         });
     }
 
+    bool holds(const Resolution& resolution) const override {
+        const std::shared_ptr<ObjectFile> file = store_->of(resolution.realm)->find(resolution.manifest->body.object);
+        return file && file->have().all();
+    }
     Loop& owner_of(const ObjectId& object) override { return runtime_.loops.owner(object); }
 
     void attach_upload(const RealmId& realm, const ObjectId& object, std::shared_ptr<UploadTaker> taker, Handle handle,

@@ -23,7 +23,9 @@ std::vector<Address> interleaved(std::vector<Address> addresses) {
 }
 
 Dialer::Dialer(Loop& loop, std::vector<Address> to, Duration each, Done done)
-    : loop_(loop), to_(interleaved(std::move(to))), each_(each), done_(std::move(done)), delay_(loop, [this] { next(); }) {}
+    : loop_(loop), to_(interleaved(std::move(to))), each_(each), done_(std::move(done)), delay_(loop, [this] { next(); }) {
+    if (to_.size() > kMaxAddresses) to_.resize(kMaxAddresses);
+}
 
 Status Dialer::start() {
     next();
@@ -34,8 +36,8 @@ Status Dialer::start() {
 // Begins the next attempt that can be begun at all.
 void Dialer::next() {
     delay_.stop();
-    while (at_ < to_.size() && !begin(to_[at_++])) {}
-    if (at_ < to_.size()) delay_.start(kAttemptDelay);
+    while (at_ < to_.size() && attempts_.size() < kMaxAttempts && !begin(to_[at_++])) {}
+    if (at_ < to_.size() && attempts_.size() < kMaxAttempts) delay_.start(kAttemptDelay);
 }
 
 bool Dialer::begin(const Address& to) {

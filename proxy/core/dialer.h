@@ -21,6 +21,10 @@ class Dialer {
 public:
     // RFC 8305 section 5 recommends it.
     static constexpr Duration kAttemptDelay = std::chrono::milliseconds(250);
+    // Under way at once: a name with hundreds of addresses that swallow packets is no reason for hundreds of sockets.
+    static constexpr std::size_t kMaxAttempts = 4;
+    // Tried in all: what comes after those has never answered anybody.
+    static constexpr std::size_t kMaxAddresses = 16;
     using Done = std::function<void(Result<Fd>)>;
 
     // each: how long one address may take. done: once, from the loop and never from inside start(); the Dialer may be

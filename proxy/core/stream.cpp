@@ -222,7 +222,7 @@ struct Stream::Impl final : Disposable {
         }
         ssl = std::move(*made);
         state = State::handshaking;
-        deadline.start(timeouts.connect);
+        deadline.start(handshake_time());
         handshake();
     }
 
@@ -267,6 +267,8 @@ struct Stream::Impl final : Disposable {
         if (call(&StreamHandler::on_open)) after_call();
     }
 
+    Duration handshake_time() const { return timeouts.handshake > Duration::zero() ? timeouts.handshake : timeouts.connect; }
+
     void start_tls(SSL_CTX* tls, Bytes received) {
         if (state != State::open || ssl || error || eof || out != Out::open) {
             (void)broken(fail(Errc::internal, "TLS on a stream that is not open and plain"));
@@ -280,7 +282,7 @@ struct Stream::Impl final : Disposable {
         ssl = std::move(*made);
         state = State::handshaking;
         idle.stop();
-        deadline.start(timeouts.connect);
+        deadline.start(handshake_time());
         update();
         schedule();  // what was received waits for no event of the socket
     }
@@ -578,7 +580,7 @@ std::unique_ptr<Stream> Stream::accept(Loop& loop, Fd fd, SSL_CTX* tls_or_null, 
     }
     s.ssl = std::move(*ssl);
     s.state = Impl::State::handshaking;
-    s.deadline.start(timeouts.connect);
+    s.deadline.start(s.handshake_time());
     s.update();
     return out;
 }

@@ -28,7 +28,8 @@ public:
 };
 
 struct StreamTimeouts {
-    Duration connect = std::chrono::seconds(10);    // TCP and TLS handshake each
+    Duration connect = std::chrono::seconds(10);    // TCP, each address; and the TLS handshake, where it has no time of its own
+    Duration handshake = Duration::zero();          // TLS; 0: as connect
     Duration idle = std::chrono::seconds(120);      // neither direction moved; 0 = never
     Duration drain = std::chrono::seconds(5);
 };

@@ -101,7 +101,7 @@ struct HttpClient::Impl final : ConnectionOwner, std::enable_shared_from_this<Ht
         timer.stop();  // the stream times each address
         connection = std::make_unique<HttpConnection>(pool.loop, HttpPool::Impl::key_of(to));
         connection->set_owner(this);
-        connection->connect(to, addresses, timeouts.connect);
+        connection->connect(to, addresses, timeouts);
     }
 
     void exchange() {

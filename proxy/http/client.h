@@ -32,9 +32,10 @@ struct HttpEndpoint {
 };
 
 struct HttpTimeouts {
-    Duration connect = std::chrono::seconds(10);  // TCP and TLS, each address
+    Duration connect = std::chrono::seconds(10);  // TCP, each address; and the name's look-up
     Duration first_byte = std::chrono::seconds(60);  // from the end of the request to the head of the answer
     Duration between = std::chrono::seconds(60);  // without progress in either direction, once begun; not while paused
+    Duration handshake = std::chrono::seconds(10);  // TLS
 };
 
 class HttpClientHandler {

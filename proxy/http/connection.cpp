@@ -4,9 +4,10 @@
 
 namespace mssl::proxy {
 
-void HttpConnection::connect(const HttpEndpoint& to, const std::vector<Address>& addresses, Duration timeout) {
+void HttpConnection::connect(const HttpEndpoint& to, const std::vector<Address>& addresses, const HttpTimeouts& times) {
     StreamTimeouts timeouts;
-    timeouts.connect = timeout;
+    timeouts.connect = times.connect;
+    timeouts.handshake = times.handshake;
     timeouts.idle = Duration(0);  // the exchange has times of its own, the pool too
     const TlsClient tls{to.tls, to.tls_name.empty() ? to.host : to.tls_name, to.alpn, to.alpn_optional};
     stream_ = Stream::connect(loop_, addresses, to.tls != nullptr ? &tls : nullptr, *this, timeouts);

@@ -25,7 +25,7 @@ public:
 class HttpConnection final : public Disposable, public StreamHandler {
 public:
     HttpConnection(Loop& loop, std::string key) : loop_(loop), key_(std::move(key)) {}
-    void connect(const HttpEndpoint& to, const std::vector<Address>& addresses, Duration timeout);
+    void connect(const HttpEndpoint& to, const std::vector<Address>& addresses, const HttpTimeouts& times);
 
     void set_owner(ConnectionOwner* owner) { owner_ = owner; }
     Stream& stream() { return *stream_; }

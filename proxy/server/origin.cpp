@@ -65,7 +65,7 @@ public:
         : Origin(std::move(config)), pools_(&pools), to_(std::move(to)) {}
 
     std::unique_ptr<OriginExchange> start(Loop& loop, RequestHead head, HttpClientHandler& handler) const override {
-        const HttpTimeouts timeouts{config_.timeout, config_.timeout, config_.timeout};
+        const HttpTimeouts timeouts{config_.timeout, config_.timeout, config_.timeout, config_.timeout};
         return std::make_unique<UrlExchange>(*pools_, loop, to_, std::move(head), handler, timeouts);
     }
 

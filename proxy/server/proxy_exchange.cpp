@@ -65,8 +65,8 @@ ResponseHead forward_answer(ResponseHead answer) {
 
 std::uint16_t status_for(const Error& error) { return error.code == Errc::timed_out ? 504 : 502; }
 
-ProxyExchange::ProxyExchange(AnswerPort& port, std::shared_ptr<const Origin> origin, RequestHead request, UrlRoot asked)
-    : port_(&port), origin_(std::move(origin)), request_(std::move(request)), asked_(std::move(asked)) {}
+ProxyExchange::ProxyExchange(AnswerPort& port, std::shared_ptr<const Origin> origin, RequestHead request, UrlRoot asked, bool interim)
+    : port_(&port), origin_(std::move(origin)), request_(std::move(request)), asked_(std::move(asked)), interim_(interim) {}
 
 void ProxyExchange::begin() {
     upstream_ = origin_->start(port_->loop(), forward_request(request_, port_->stream().peer(), asked_.scheme), *this);
@@ -88,6 +88,7 @@ void ProxyExchange::on_room() {
 }
 
 void ProxyExchange::on_response_head(ResponseHead head) {
+    if (!interim_ && head.status < 200 && head.status != 101) return;
     if (port_) port_->send_head(forward_answer(std::move(head)));
 }
 

@@ -23,7 +23,8 @@ std::uint16_t status_for(const Error& error);
 class ProxyExchange final : public Answerer, private HttpClientHandler {
 public:
     // asked: by the application, for the origin and for the log. request's content follows through on_request_body().
-    ProxyExchange(AnswerPort& port, std::shared_ptr<const Origin> origin, RequestHead request, UrlRoot asked);
+    // interim: whether 1xx answers are passed on; not where the origin is asked again for who had them already.
+    ProxyExchange(AnswerPort& port, std::shared_ptr<const Origin> origin, RequestHead request, UrlRoot asked, bool interim = true);
     void begin() override;
     bool on_request_body(View piece) override;
     void on_request_end() override;
@@ -44,6 +45,7 @@ private:
     UrlRoot asked_;
     std::unique_ptr<OriginExchange> upstream_;
     bool tunnel_ = false;
+    const bool interim_;
 };
 
 }  // namespace mssl::proxy

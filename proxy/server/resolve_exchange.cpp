@@ -95,7 +95,7 @@ void ResolveExchange::put_own() {
     opening_.reset();
     if (!port_) return;
     add(port_->loop().counters().requests_relayed);
-    own_ = std::make_unique<ProxyExchange>(*port_, origin_, request_, asked_);
+    own_ = std::make_unique<ProxyExchange>(*port_, origin_, request_, asked_, !had_interim_);
     own_->begin();
 }
 
@@ -109,6 +109,7 @@ void ResolveExchange::on_origin_failed(const Error& error) {
 // ── The origin's own answer ──
 
 void ResolveExchange::on_interim(ResponseHead head) {
+    had_interim_ = true;
     if (port_) port_->send_head(forward_answer(std::move(head)));
 }
 

@@ -48,6 +48,7 @@ private:
     MemberId member_;
     ResolveAsk* ask_ = nullptr;  // while this leads it
     std::unique_ptr<ProxyExchange> own_;
+    bool had_interim_ = false;
     std::unique_ptr<Timer> opening_;  // while the first head is waited for
     std::shared_ptr<ResolveExchange*> self_ = std::make_shared<ResolveExchange*>(this);  // for answers that come too late
 };

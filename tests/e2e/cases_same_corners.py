@@ -39,6 +39,7 @@ def of_script():
         Row("its own 304", "script", "GET", "/if-none-match", [("If-None-Match", '"inm"')]),
         Row("not its own 304", "script", "GET", "/if-none-match", [("If-None-Match", '"other"')]),
         Row("101", "script", "GET", "/upgrade", [("Connection", "Upgrade"), ("Upgrade", "echo")], tunnel="through the tunnel"),
+        Row("interim answers to a part of what is not shared", "script", "GET", "/interim-small", [("Range", "bytes=0-1")]),
         Row("no 101", "script", "GET", "/upgrade"),
         Row("no 101 for another protocol", "script", "GET", "/upgrade", [("Connection", "Upgrade"), ("Upgrade", "websocket")]),
         Row("trailers accepted", "script", "GET", "/trailers", [("TE", "trailers"), ("Connection", "TE, close")]),

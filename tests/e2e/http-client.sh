@@ -202,7 +202,8 @@ def quiet(what, data, status=b" 400 "):
     check(what + " reached the origin", open(seen, "rb").read() == before)
 T = S + b"/smuggled"
 quiet("origin-form on the proxy port", b"GET /smuggled" + H + b"\r\n")
-quiet("another Host", b"GET " + T + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+got = talk(b"GET " + T + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+check("another Host beside absolute-form, which alone counts (RFC 9112 3.2.2)", b" 200 OK" in got and got.endswith(b"/smuggled"), got)
 quiet("two Hosts", b"GET " + T + H + b"Host: 127.0.0.1\r\n\r\n")
 quiet("length and chunked", b"POST " + T + H + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
 quiet("two lengths", b"POST " + T + H + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nab")

@@ -24,7 +24,7 @@ def name_of(origin):
 
 
 class Place:
-    def __init__(self, lab, *origins, clients=1, copies=0, process="", share="", site="", nginx_extra="", apache_extra=""):
+    def __init__(self, lab, *origins, clients=1, copies=0, process="", share="", site="", nginx_extra="", apache_extra="", store="10GiB"):
         self.lab, self.origins = lab, origins
         self.host = lab.host("origin")
         self.alone = lab.host("alone")
@@ -51,7 +51,7 @@ class Place:
 
         def site_table(o):
             return '[[site]]\nhost = "%s"\nserver = "%s"\nca = "%s"\n%s\n' % (name_of(o), self.server.address(), issue.ca, site)
-        self.clients = [Client(lab.host("client%d" % (n + 1)), self.server.address(), issue.ca, name=name_of(first), process=process,
+        self.clients = [Client(lab.host("client%d" % (n + 1)), self.server.address(), issue.ca, name=name_of(first), process=process, store=store,
                                extra_site=site, extra="".join(site_table(o) for o in rest)) for n in range(clients)]
 
     def _fill(self, copies):

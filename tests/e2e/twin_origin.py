@@ -124,6 +124,11 @@ def interim(r):
     r.answer(fields=STRONG, body=BODY)
 
 
+def interim_small(r):
+    r.send(b"HTTP/1.1 103 Early Hints\r\nX-Hint: 1\r\n\r\n")
+    r.answer(fields=STRONG, body=b"small\n")
+
+
 def upgrade(r):
     if (r.field("upgrade") or "").lower() != "echo":
         return r.answer("426 Upgrade Required", [("Upgrade", "echo"), ("Connection", "Upgrade")], b"upgrade\n")
@@ -248,7 +253,7 @@ ANSWERS = {
     "no-reason": shared(status="200 ", body=b"x"),
     "empty": shared(*STRONG, body=b""),
     "redirect": shared(("Location", "https://script.example.org/strong"), status="301 Moved Permanently", body=b"moved"),
-    "interim": interim, "upgrade": upgrade, "close": close_delimited, "old": old, "old-close": old_close_delimited,
+    "interim": interim, "interim-small": interim_small, "upgrade": upgrade, "close": close_delimited, "old": old, "old-close": old_close_delimited,
     "short": short, "short-chunked": short_chunked, "chunked": chunked, "trailers": trailers, "odd-fields": odd_fields,
     "long-fields": long_fields, "many-fields": many_fields, "echo": echo, "upload": upload, "refused-early": refused_early,
     "expectation-failed": expectation_failed, "if-none-match": if_none_match, "negotiated": negotiated,

@@ -2,6 +2,9 @@
 #include <criterion/criterion.h>
 #include <sys/socket.h>
 
+#include <algorithm>
+#include <cstring>
+#include <filesystem>
 #include <optional>
 #include <vector>
 
@@ -97,6 +100,27 @@ Test(dialer, names_every_address_with_its_reason) {
     for (const std::string& part : {dead.at.to_string() + ": " + std::strerror(ETIMEDOUT), refuses.to_string() + ": " + std::strerror(ECONNREFUSED)})
         cr_assert_neq(r.error().detail.find(part), std::string::npos, "%s", r.error().detail.c_str());
     cr_assert(Dialling({}, kLong).wait().code() == Errc::unreachable);
+}
+
+Test(dialer, has_so_many_sockets_and_no_more) {
+    const Listening dead(true);
+    const auto open_descriptors = [] {
+        std::size_t n = 0;
+        for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) n += entry.exists() ? 1U : 0U;
+        return n;
+    };
+    Dialling d(std::vector<Address>(100, dead.at), std::chrono::seconds(2));
+    const std::size_t before = open_descriptors();
+    std::size_t most = 0;
+    cr_assert(turn_until(d.loop, [&] {
+        most = std::max(most, open_descriptors());
+        return d.result.has_value();
+    }));
+    cr_assert_leq(most, before + Dialer::kMaxAttempts - 1);
+    const std::string& detail = d.result->error().detail;
+    std::size_t named = 0;
+    for (std::size_t at = detail.find(dead.at.to_string()); at != std::string::npos; at = detail.find(dead.at.to_string(), at + 1)) ++named;
+    cr_assert_eq(named, Dialer::kMaxAddresses);
 }
 
 Test(dialer, lets_the_families_take_turns) {

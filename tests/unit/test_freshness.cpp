@@ -132,7 +132,7 @@ Test(freshness, the_newest_word_of_the_origin_counts) {
     f.keep(kUrl, get(), answer({}), at(1));
     cr_assert_not(f.find(kUrl, {}, get(), at(1)).has_value());
     cr_assert(f.find("http://a:80/y", {}, get(), at(1)).has_value());
-    f.forget("http://a:80/y");
+    f.forget("http://a:80/y", at(1).mono);
     cr_assert_not(f.find("http://a:80/y", {}, get(), at(1)).has_value());
 }
 
@@ -156,10 +156,28 @@ Test(freshness, another_realm_has_answers_of_its_own) {
 Test(freshness, nothing_outlives_a_reload) {
     FreshAnswers f;
     f.keep(kUrl, get(), answer({{"Cache-Control", "max-age=60"}}), at(0));
-    f.forget_all();
-    cr_assert_not(f.find(kUrl, {}, get(), at(0)).has_value());
-    f.keep(kUrl, get(), answer({{"Cache-Control", "max-age=60"}}), at(0));
-    cr_assert(f.find(kUrl, {}, get(), at(0)).has_value());
+    f.forget_all(at(1).mono);
+    cr_assert_not(f.find(kUrl, {}, get(), at(1)).has_value());
+    f.keep(kUrl, get(), answer({{"Cache-Control", "max-age=60"}}), at(2));
+    cr_assert(f.find(kUrl, {}, get(), at(2)).has_value());
+}
+
+Test(freshness, an_answer_that_was_overtaken_is_not_kept) {
+    const auto sixty = answer({{"Cache-Control", "max-age=60"}}), thirty = answer({{"Cache-Control", "max-age=30"}});
+    FreshAnswers changed;
+    changed.forget("http://a:80/y", at(5).mono);
+    changed.keep("http://a:80/y", get(), sixty, at(5));
+    cr_assert_not(changed.find("http://a:80/y", {}, get(), at(6)).has_value(), "asked before what changed it was over");
+    changed.keep("http://a:80/y", get(), sixty, at(6));
+    cr_assert(changed.find("http://a:80/y", {}, get(), at(6)).has_value());
+
+    FreshAnswers two;
+    two.keep(kUrl, get(), thirty, at(5));
+    two.keep(kUrl, get(), sixty, at(4));
+    cr_assert_not(two.find(kUrl, {}, get(), at(40)).has_value(), "the one that was asked for later counts");
+    two.keep(kUrl, get(), thirty, at(5));
+    two.keep(kUrl, get(), answer({}), at(4));
+    cr_assert(two.find(kUrl, {}, get(), at(6)).has_value(), "nor does an earlier one take it away");
 }
 
 // A machine that slept, a clock that was set back.

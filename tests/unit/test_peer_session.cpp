@@ -2,6 +2,7 @@
 // this object, this member, this realm and now (invariant 4).
 #include <criterion/criterion.h>
 #include <openssl/ssl.h>
+#include <sys/socket.h>
 
 #include <csignal>
 
@@ -43,6 +44,7 @@ public:
         uploads_->set_head(std::move(head_der), kBlocks);
     }
     void join(std::shared_ptr<Site>, Resolution, Loop&, std::function<void(Result<std::unique_ptr<TransferReader>>)>) override {}
+    bool holds(const Resolution&) const override { return false; }
     Loop& owner_of(const ObjectId&) override { return *loop_; }
     void attach_upload(const RealmId& realm, const ObjectId& object, std::shared_ptr<UploadTaker> taker, Handle handle,
                        WallTime ticket_end, Loop& loop, std::function<void(Result<std::shared_ptr<UploadPlace>>)> done) override {
@@ -399,6 +401,34 @@ Test(peer_session, shows_each_peer_the_membership_of_its_realm) {
     cr_assert(here.eventually([&] { return g.ready; }));
     cr_assert_eq(here.answer(g, here.open(here.ticket())), Errc::ok);
     cr_assert_eq(here.fetch(g, 1, 0), Errc::ok);
+}
+
+// Who connects and says nothing takes a place at the door, and of these there are so many.
+Test(peer_session, turns_away_a_crowd_that_says_nothing) {
+    Here here;
+    const auto connected = [at = here.door->address()] {
+        Fd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        const timeval limit{60, 0};
+        setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+        cr_assert_eq(connect(fd.get(), at.sa(), at.length()), 0);
+        return fd;
+    };
+    const auto ended = [](const Fd& fd) {
+        char byte = 0;
+        return recv(fd.get(), &byte, 1, 0) <= 0;
+    };
+    constexpr int kDoors = 256;
+    std::vector<Fd> crowd;
+    for (int i = 0; i < kDoors; ++i) crowd.push_back(connected());
+    cr_assert(ended(connected()));
+    crowd.clear();
+    bool ready = false;
+    for (int tries = 0; !ready && tries < 1000; ++tries) {
+        Guest& g = here.connect(here.guest_id);
+        cr_assert(here.eventually([&] { return g.ready || g.closed; }));
+        ready = here.in([&] { return g.ready; });
+    }
+    cr_assert(ready, "a member comes in once they have gone");
 }
 
 Test(peer_session, does_nothing_for_a_stranger_that_asks_at_once) {
